@@ -1,0 +1,51 @@
+# Two commands do everything: `make demo` paints, `make test` checks. Both set up what is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TYPES := .cache/types/velatura
+
+.PHONY: demo test serve lint types contracts tests plugin clean
+
+demo: $(VENV)/.run
+	$(BIN)/velatura demo
+
+serve: $(VENV)/.run
+	$(BIN)/velatura serve
+
+plugin: $(VENV)/.run
+	$(BIN)/velatura plugin install
+
+test: lint types contracts tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev $(TYPES)
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports --no-logo
+
+tests: $(VENV)/.dev
+	$(BIN)/pytest
+
+# mypy does not follow editable installs, so it gets the house as one tree of links.
+$(TYPES):
+	mkdir -p $@
+	for part in protocol models server krita_plugin; do ln -sfn ../../../$$part $@/$$part; done
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Velatura and its libraries (several GB with PyTorch; a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache build demo-out

@@ -1,0 +1,81 @@
+"""What a painter can put on a key (velatura.action): each does one thing and says so on the canvas.
+
+Nothing here needs the docker to be visible, so that all of it works in canvas-only mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .state import ACTIONS
+from .ui.panel import Panel
+from .ui.words import tr
+
+_STRENGTH_STEP = 5
+
+
+@dataclass(frozen=True)
+class KeyAction:
+    """``run`` acts on the docker's panel and returns what to say over the canvas ("": nothing)."""
+
+    text: str
+    run: Callable[[Panel], str]
+    menu: str = ""
+
+
+def _prompt(panel: Panel) -> str:
+    panel.prompts.prompt.setFocus()
+    panel.prompts.prompt.selectAll()
+    return ""
+
+
+def _generate(panel: Panel) -> str:
+    panel.pressed.emit()
+    return panel.notice.text or tr(ACTIONS[panel.action].label)
+
+
+def _cancel(panel: Panel) -> str:
+    if not panel.is_painting:
+        return tr("Nothing is being painted.")
+    panel.cancelled.emit()
+    return tr("Cancelled")
+
+
+def _strength(step: int) -> Callable[[Panel], str]:
+    def run(panel: Panel) -> str:
+        action = ACTIONS[panel.action]
+        if not action.takes_strength:
+            return tr("{action} starts from nothing: it has no strength.", action=tr(action.label))
+        panel.strength.slider.setValue(panel.strength.percent + step)
+        label = tr(ACTIONS[panel.action].label)
+        return tr("{action}, strength {percent} %", action=label, percent=panel.strength.percent)
+
+    return run
+
+
+def _keep(panel: Panel) -> str:
+    return tr("Kept as a layer") if panel.strip.keep_chosen() else tr("No picture waits.")
+
+
+def _discard(panel: Panel) -> str:
+    return tr("Discarded") if panel.strip.discard_chosen() else tr("No picture waits.")
+
+
+def _remove_recipes(panel: Panel) -> str:
+    panel.recipe.removed.emit()
+    return panel.notice.text
+
+
+KEY_ACTIONS: dict[str, KeyAction] = {
+    "velatura_prompt": KeyAction("Velatura: Prompt", _prompt),
+    "velatura_generate": KeyAction("Velatura: Generate", _generate),
+    "velatura_cancel": KeyAction("Velatura: Cancel", _cancel),
+    "velatura_strength_up": KeyAction("Velatura: More Strength", _strength(_STRENGTH_STEP)),
+    "velatura_strength_down": KeyAction("Velatura: Less Strength", _strength(-_STRENGTH_STEP)),
+    "velatura_keep": KeyAction("Velatura: Keep", _keep),
+    "velatura_discard": KeyAction("Velatura: Discard", _discard),
+    "velatura_remove_recipes": KeyAction(
+        "Remove Velatura Recipes", _remove_recipes, "tools/scripts"
+    ),
+}

@@ -1,0 +1,241 @@
+"""Canvas, selection and settings -> a request.
+
+``read`` asks the document (GUI thread, a few ms); everything else is pure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..protocol import messages as m
+from ..protocol.pixels import Image
+from ..protocol.region import Rect, Size, context_region
+from .canvas import Canvas, LayerLike, Readable, clipped
+from .state import ACTIONS, LAYER, Settings
+
+
+class CaptureError(Exception):
+    """One sentence for the painter: what is in the way and what to do."""
+
+
+# --- planning --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be read and sent.
+
+    layer: id of the layer that is repainted, None for everything visible. left_out: layers that
+    are read as if they were hidden. selected: the selection's mask goes along. soft_edge: canvas
+    pixels.
+    """
+
+    action: str
+    canvas: Size
+    region: Rect
+    layer: str | None = None
+    left_out: frozenset[str] = frozenset()
+    selected: bool = False
+    soft_edge: int = 0
+    painted: Rect | None = None
+
+
+def soft_edge(selection: Rect) -> int:
+    """2 % of the selection's shorter side, 4 to 32 canvas pixels."""
+    return max(4, min(32, round(0.02 * min(selection.width, selection.height))))
+
+
+def plan(
+    canvas: Canvas,
+    action: str,
+    settings: Settings,
+    model: m.ModelInfo,
+    *,
+    most_pixels: int,
+) -> Plan:
+    """What a press sends. most_pixels: of one picture, the server's limit. Raises CaptureError."""
+    chosen = ACTIONS[action]
+    if chosen.wire not in model.actions:
+        raise CaptureError(f'"{model.name}" cannot {chosen.label}: choose another model.')
+    if chosen.needs_selection and canvas.selection is None:
+        raise CaptureError(f"Nothing is selected: select the part to {chosen.label.lower()}.")
+    if action == "expand" and canvas.empty is None:
+        raise CaptureError("There is no empty border: enlarge the canvas first.")
+    source = _source(canvas, settings) if action not in ("generate", "expand") else None
+    area = canvas.selection
+    if action == "expand":
+        area = canvas.empty
+    elif area is None and source is not None:
+        whole = Rect(0, 0, canvas.size.width, canvas.size.height)
+        area = whole.intersection(clipped(*source.bounds, whole))
+    region = context_region(
+        canvas.size, area, settings.strength / 100, model.native, settings.context
+    )
+    if region.width * region.height > most_pixels:
+        raise CaptureError(
+            f"The part to paint, {region.width} x {region.height} pixels, is larger than the "
+            "server takes: select a smaller one."
+        )
+    selected = canvas.selection is not None and action != "expand"
+    return Plan(
+        action=action,
+        canvas=canvas.size,
+        region=region,
+        layer=None if source is None else source.id,
+        left_out=settings.left_out - ({source.id} if source is not None else set()),
+        selected=selected,
+        soft_edge=_soft_edge(canvas.selection, settings) if selected and canvas.selection else 0,
+        painted=canvas.painted if action == "expand" else None,
+    )
+
+
+def _soft_edge(selection: Rect, settings: Settings) -> int:
+    return soft_edge(selection) if settings.soft_edge is None else settings.soft_edge
+
+
+def enlargement(plan: Plan, settings: Settings, model: m.ModelInfo) -> float:
+    """How many times the model's picture is enlarged to fill the region, 1.0 for not at all.
+
+    A picture made from noise has native x native pixels; the more of the source is kept, the larger
+    it may be, up to ``largest`` on a side. Within 15 % of its size nothing is scaled.
+    """
+    area = plan.region.width * plan.region.height
+    kept = 1 - settings.strength / 100 if ACTIONS[plan.action].takes_strength else 0.0
+    most = model.native**2 * (model.largest / model.native) ** (2 * kept)
+    wanted = max(1.0, math.sqrt(area / most))
+    longest = max(plan.region.width, plan.region.height) / model.largest
+    return 1.0 if wanted <= 1.15 and longest <= 1 else max(wanted, longest)
+
+
+def _source(canvas: Canvas, settings: Settings) -> LayerLike | None:
+    layer = canvas.layer
+    if settings.paint_from != LAYER:
+        return None
+    if layer is None:
+        raise CaptureError('No layer is active: choose one, or paint from "Everything visible".')
+    if not layer.is_picture:
+        raise CaptureError(
+            f'"{layer.name}" is a mask: choose its layer, or paint from "Everything visible".'
+        )
+    whole = Rect(0, 0, canvas.size.width, canvas.size.height)
+    if whole.intersection(clipped(*layer.bounds, whole)) is None:
+        raise CaptureError(
+            f'"{layer.name}" is empty: choose another layer, or paint from "Everything visible".'
+        )
+    return layer
+
+
+# --- reading and building --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """All that is read from the document for one request, each of the region's size.
+
+    guides: in the order of the settings' active ones.
+    """
+
+    surroundings: bytes
+    source: bytes | None = None
+    selection: bytes | None = None
+    guides: tuple[bytes, ...] = ()
+
+
+def read(document: Readable, plan: Plan, settings: Settings) -> Pixels:
+    """Raises CaptureError where a guide's layer is not in this document."""
+    there = {layer.id for layer in document.layers()}
+    if any(guide.layer not in there for guide in settings.active_guides):
+        raise CaptureError(
+            "A guide's layer is not in this picture: choose another, or switch the guide off."
+        )
+    with document.without(plan.left_out) as seen:
+        surroundings = seen.read_projection(plan.region)
+        source = None if plan.layer is None else seen.read_layer(plan.layer, plan.region)
+    if plan.painted is not None:
+        surroundings = _cleared_around(surroundings, plan.region, plan.painted)
+    return Pixels(
+        surroundings=surroundings,
+        source=source,
+        selection=document.read_selection(plan.region) if plan.selected else None,
+        guides=tuple(
+            document.read_layer(guide.layer, plan.region) for guide in settings.active_guides
+        ),
+    )
+
+
+def _cleared_around(rgba: bytes, region: Rect, painted: Rect) -> bytes:
+    """The region's pixels, transparent outside ``painted`` (canvas pixels)."""
+    kept = region.intersection(painted)
+    if kept is None:
+        return bytes(len(rgba))
+    pitch = 4 * region.width
+    before, length = 4 * (kept.x - region.x), 4 * kept.width
+    rows = (
+        rgba[y * pitch + before : y * pitch + before + length]
+        for y in range(kept.y - region.y, kept.bottom - region.y)
+    )
+    after = bytes(pitch - before - length)
+    return b"".join(
+        (
+            bytes(pitch * (kept.y - region.y)),
+            *(bytes(before) + row + after for row in rows),
+            bytes(pitch * (region.bottom - kept.bottom)),
+        )
+    )
+
+
+def build_request(
+    job: str, plan: Plan, pixels: Pixels, settings: Settings, model: m.ModelInfo, seed: int
+) -> m.Generate:
+    """Raises CaptureError where the pixels do not fit, LocalError where a number is out of range."""
+    width, height = plan.region.width, plan.region.height
+
+    def rgba(data: bytes) -> Image:
+        return Image(width, height, "rgba8", data)
+
+    if plan.selected and (
+        pixels.selection is None or pixels.selection.count(0) == len(pixels.selection)
+    ):
+        raise CaptureError("The selection is empty inside the canvas: select a part again.")
+    return m.Generate(
+        job=job,
+        action=ACTIONS[plan.action].wire,
+        model=model.name,
+        canvas=plan.canvas,
+        region=plan.region,
+        surroundings=rgba(pixels.surroundings),
+        source=None if pixels.source is None else rgba(pixels.source),
+        selection=None
+        if pixels.selection is None
+        else Image(width, height, "gray8", pixels.selection),
+        prompt=settings.prompt,
+        negative=settings.negative,
+        strength=settings.strength / 100 if ACTIONS[plan.action].takes_strength else 1.0,
+        steps=settings.steps or model.steps,
+        guidance=model.guidance if settings.guidance is None else settings.guidance,
+        sampler=settings.sampler or model.sampler,
+        seed=seed,
+        variants=settings.variants,
+        controls=tuple(
+            m.Control(
+                kind=guide.kind,
+                picture=rgba(picture),
+                weight=guide.influence / 100,
+                start=guide.start / 100,
+                end=guide.end / 100,
+            )
+            for guide, picture in zip(settings.active_guides, pixels.guides, strict=True)
+        ),
+        soft_edge=plan.soft_edge,
+        # A fill paints anew: it need not end where the layer did.
+        keep_outline=settings.keep_outline
+        and plan.action != "fill"
+        and pixels.source is not None
+        and _see_through(pixels.source),
+    )
+
+
+def _see_through(rgba: bytes) -> bool:
+    alpha = rgba[3::4]
+    return alpha.count(255) != len(alpha)

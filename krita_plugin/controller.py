@@ -1,0 +1,390 @@
+"""From a press to a layer: takes the panel's wishes to the document and the server, and back."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ..protocol import messages as m
+from ..protocol.errors import LocalError
+from ..protocol.region import Rect
+from . import canvas, capture, recipe, recipes, trace
+from .capture import CaptureError
+from .document import Document, DocumentError, LayerGone
+from .images import rgba_image
+from .link import Link
+from .qt import QtCore
+from .reopen import Reopening
+from .state import LAYER, LinkState, Settings, stage_words
+from .trace import Tracing
+from .ui.guide import GuideRow, kind_name
+from .ui.panel import Panel
+from .ui.words import tr
+
+
+@dataclass(frozen=True)
+class Painting:
+    """One press: what was asked, from which document, and above which layer it belongs.
+
+    source: the layer that is painted over, None for everything visible.
+    """
+
+    request: m.Generate
+    action: str
+    settings: Settings
+    document: Document
+    name: str
+    source: str | None
+    above: str | None
+
+
+class Controller(QtCore.QObject):
+    """Lives on the GUI thread and never waits."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        link: Link,
+        active_document: Callable[[], Document | None],
+        parent: Any = None,
+    ) -> None:
+        super().__init__(parent)
+        self._panel, self._link, self._find_active = panel, link, active_document
+        self._paintings: dict[str, Painting] = {}
+        self._tracings: dict[str, Tracing] = {}
+        self._open: dict[str, m.Progress | None] = {}  # jobs without a final answer, in order
+        self._waiting: dict[tuple[str, int], m.Result] = {}  # for the painter to decide
+        self._arrivals: dict[str, int] = {}
+        self._limits: m.Limits | None = None
+        self._is_connected = False
+        self._seen: Any = None
+        self.recipes = Reopening(panel, self._active)
+        panel.pressed.connect(self.press)
+        panel.cancelled.connect(self.cancel)
+        panel.entered.connect(self.look)
+        panel.recipe.reopened.connect(self._reopen)
+        panel.recipe.removed.connect(self.recipes.remove_all)
+        panel.guide.traced.connect(self._trace)
+        panel.connection.start_server.connect(link.start_server)
+        panel.strip.kept.connect(self._keep)
+        panel.strip.discarded.connect(self._discard)
+        link.state_changed.connect(self._link_changed)
+        link.catalogue.connect(panel.show_models)
+        link.limits.connect(self._limit)
+        link.result.connect(self._arrived)
+        link.control_map.connect(self._traced)
+        link.failed.connect(self._failed)
+        link.news.connect(self._news)
+
+    # Looking at the canvas
+
+    def glance(self) -> None:
+        """Look closer if the document, its size, its selection or its layer is another one."""
+        if self._sight() != self._seen:
+            self.look()
+
+    def look(self) -> None:
+        """Show what a press would do to the canvas as it is now."""
+        document = self._active()
+        self._seen = self._sight()
+        self.recipes.look(document)
+        if document is None:
+            self._panel.show_canvas(None, [])
+            return
+        layers = [(x.id, x.name) for x in reversed(document.layers()) if x.is_picture]
+        left_out = self._panel.settings.left_out
+        self._panel.show_canvas(canvas.look(document, left_out), layers)
+
+    def _active(self) -> Document | None:
+        # While a view closes, Krita still calls its document active.
+        document = self._find_active()
+        return document if document is not None and document.is_open else None
+
+    def _sight(self) -> Any:
+        document = self._active()
+        if document is None:
+            return None
+        return (
+            document,
+            document.size,
+            document.selection_bounds(),
+            document.active_layer,
+            self._panel.settings.left_out,
+        )
+
+    def _reopen(self) -> None:
+        self.recipes.open()
+        self._seen = self._sight()
+
+    # Asking
+
+    def press(self) -> None:
+        """Read what is needed and send it."""
+        panel = self._panel
+        panel.notice.clear()
+        document = self._active()
+        if document is None:
+            panel.notice.say(tr("Open or create a picture first."))
+            return
+        model = panel.model.model
+        if model is None or self._limits is None:
+            panel.notice.say(
+                tr("The server has no model that can paint: put one into its models folder.")
+                if self._is_connected
+                else tr("There is no server yet: wait until the light is green."),
+                self.press,
+            )
+            return
+        try:
+            painting = self._prepare(document, model, self._limits)
+        except (CaptureError, DocumentError, LocalError) as error:
+            panel.notice.say(tr(str(error)), self.press)
+            return
+        panel.chance.show_seed(painting.request.seed)
+        self._send(painting)
+
+    def _prepare(self, document: Document, model: m.ModelInfo, limits: m.Limits) -> Painting:
+        document.wait_for_idle()
+        self.look()
+        action, settings = self._panel.action, self._panel.settings
+        seen = canvas.look(document, settings.left_out)
+        if action == "expand" and settings.left_out:
+            # What was left out may be what fills the border.
+            with document.without(settings.left_out) as rest:
+                border = canvas.look(rest)
+            seen = replace(seen, empty=border.empty, painted=border.painted)
+        plan = capture.plan(seen, action, settings, model, most_pixels=limits.picture_pixels)
+        seed = settings.seed
+        request = capture.build_request(
+            str(uuid.uuid4()),
+            plan,
+            capture.read(document, plan, settings),
+            settings,
+            model,
+            random.randrange(m.LARGEST_SEED + 1) if seed is None else seed,
+        )
+        return Painting(
+            request=request,
+            action=action,
+            settings=settings,
+            document=document,
+            name=document.name,
+            source=plan.layer,
+            above=self.recipes.above(document, settings)
+            or (document.active_layer if settings.paint_from == LAYER else None),
+        )
+
+    def _send(self, painting: Painting) -> None:
+        job = painting.request.job
+        self._paintings[job] = painting
+        self._open[job] = None
+        self._link.generate(painting.request)
+        self._show_progress()
+
+    def _trace(self, row: GuideRow) -> None:
+        """Make the guide of that row from the picture."""
+        panel, document, kind = self._panel, self._active(), row.kind.currentData()
+        panel.notice.clear()
+        again = partial(self._trace, row)
+        if document is None or self._limits is None or not kind:
+            panel.notice.say(tr("Open a picture and wait until the light is green."), again)
+            return
+        document.wait_for_idle()
+        try:
+            request = trace.build_request(
+                document, panel.settings, kind, most_pixels=self._limits.picture_pixels
+            )
+        except (CaptureError, DocumentError, LocalError) as error:
+            panel.notice.say(tr(str(error)), again)
+            return
+        self._tracings[request.job] = Tracing(request, document, row.follow)
+        self._open[request.job] = None
+        self._link.annotate(request)
+        self._show_progress()
+
+    def _traced(self, answer: m.ControlMap) -> None:
+        tracing = self._tracings.pop(answer.job, None)
+        self._close(answer.job)
+        if tracing is None:  # of an earlier start of Krita: nobody waits for it
+            return
+        name = tr("{kind} (Trace)", kind=kind_name(answer.kind))
+        try:
+            layer = trace.insert(tracing.document, name, answer)
+        except DocumentError as error:
+            self._panel.notice.say(tr(str(error)))
+            return
+        self.look()
+        tracing.use(layer)
+        self._panel.notice.say(
+            tr('"{name}" is a new hidden layer on top: show it to draw on it.', name=name)
+        )
+
+    def cancel(self) -> None:
+        """Cancel what is shown: the oldest job without an answer."""
+        if self._open:
+            self._link.cancel(next(iter(self._open)))
+
+    def _again(self, painting: Painting) -> None:
+        """Ask anew for the variants that did not arrive: each is the picture of its own seed."""
+        request = painting.request
+        missing = request.variants - self._arrivals.get(request.job, 0)
+        request = replace(
+            request,
+            job=str(uuid.uuid4()),
+            seed=min(request.seed + request.variants - missing, m.LARGEST_SEED),
+            variants=missing,
+        )
+        self._send(replace(painting, request=request))
+
+    # Hearing from the server
+
+    def _link_changed(self, link: LinkState) -> None:
+        self._is_connected = link.is_connected
+        self._panel.show_link(link)
+        self._show_progress()
+
+    def _limit(self, limits: m.Limits) -> None:
+        self._limits = limits
+
+    def _news(self) -> None:
+        for event in self._link.take_news():
+            if not isinstance(event, (m.Progress, m.Preview)) or event.job not in self._open:
+                continue
+            if isinstance(event, m.Progress):
+                self._open[event.job] = event
+                self._show_progress()
+            elif event.job == next(iter(self._open)):
+                picture = event.picture
+                self._panel.show_preview(rgba_image(picture.data, picture.width, picture.height))
+
+    def _show_progress(self) -> None:
+        self._panel.show_painting(bool(self._open))
+        if not self._open:
+            return
+        job, progress = next(iter(self._open.items()))
+        if not self._is_connected:
+            words, done = tr("Goes on as soon as the server is back"), 0.0
+            progress = None
+        elif progress is None:
+            words, done = tr("Sent"), 0.0
+        else:
+            painting = self._paintings.get(job)
+            words = tr(stage_words(progress, 1 if painting is None else painting.request.variants))
+            done = progress.done
+        others = len(self._open) - 1
+        if others:
+            words = tr("{words}; {count} more wait", words=words, count=others)
+        self._panel.progress.show_stage(words, done, "" if progress is None else progress.note)
+
+    def _arrived(self, result: m.Result) -> None:
+        painting = self._paintings.get(result.job)
+        self._arrivals[result.job] = self._arrivals.get(result.job, 0) + 1
+        if painting is None:
+            self._wait(result, tr("from an earlier start of Krita"))
+        elif not painting.document.is_open:
+            self._wait(result, painting.name)
+            self._panel.notice.say(
+                tr(
+                    '"{name}" was closed: its picture waits here. Keep puts it into the picture '
+                    "that is open.",
+                    name=painting.name,
+                )
+            )
+        elif painting.document.size != painting.request.canvas:
+            # What was selected may have moved: nothing is placed without the painter.
+            self._wait(result, painting.name)
+            self._panel.notice.say(
+                tr(
+                    '"{name}" was resized: its picture waits here. Keep puts it where it was '
+                    "asked for.",
+                    name=painting.name,
+                )
+            )
+        elif painting.settings.variants > 1:
+            self._wait(result, recipe.layer_name(painting.action, painting.request.prompt))
+        else:
+            self._insert(result, painting, painting.document)
+        if result.last:
+            self._close(result.job)
+
+    def _failed(self, error: m.Error) -> None:
+        job = error.job or ""
+        painting = self._paintings.get(job)
+        self._tracings.pop(job, None)
+        self._close(job)
+        if error.code == "cancelled":
+            return
+        again = None if painting is None else partial(self._again, painting)
+        self._panel.notice.say(tr(error.message), again)
+
+    def _close(self, job: str) -> None:
+        self._open.pop(job, None)
+        self._panel.progress.picture.show_image(None)
+        self._show_progress()
+
+    # Placing
+
+    def _wait(self, result: m.Result, about: str) -> None:
+        self._waiting[result.job, result.variant] = result
+        picture = result.picture
+        self._panel.strip.add(
+            result.job,
+            result.variant,
+            rgba_image(picture.data, picture.width, picture.height),
+            about,
+        )
+
+    def _keep(self, job: str, variant: int) -> None:
+        painting = self._paintings.get(job)
+        document = self._active()
+        if painting is not None and painting.document.is_open:
+            document = painting.document
+        if document is None:
+            self._panel.notice.say(tr("Open the picture that this one belongs to first."))
+            return
+        # Taken off the strip first: Krita handles events while it adds a layer, a second tap too.
+        result = self._waiting.pop((job, variant))
+        self._panel.strip.remove(job, variant)
+        self._insert(result, painting, document)
+
+    def _discard(self, job: str, variant: int) -> None:
+        del self._waiting[job, variant]
+        self._panel.strip.remove(job, variant)
+        self._link.placed(job, variant)
+
+    def _insert(self, result: m.Result, painting: Painting | None, document: Document) -> None:
+        """Make a result a layer; if that fails it waits in the strip."""
+        picture = result.picture
+        at_home = painting is not None and painting.document == document
+        above = painting.above if painting is not None and at_home else None
+        name = (
+            tr("Velatura")
+            if painting is None
+            else recipe.layer_name(painting.action, painting.request.prompt)
+        )
+        rect = Rect(result.x, result.y, picture.width, picture.height)
+        remark = ""
+        try:
+            try:
+                layer = document.add_layer(name, rect, picture.data, above)
+            except LayerGone:
+                layer = document.add_layer(name, rect, picture.data)
+                remark = tr("Its layer was deleted: the new one lies on top.")
+            if painting is not None:
+                made = recipe.of_result(
+                    painting.action, painting.settings, painting.request, result, painting.source
+                )
+                recipes.keep(document, layer, made)
+            if at_home and not document.is_active:
+                remark = tr('The new layer is in "{name}".', name=document.name)
+        except DocumentError as error:
+            self._wait(result, name)
+            self._panel.notice.say(tr(str(error)))
+            return
+        if remark:
+            self._panel.notice.say(remark)
+        self._link.placed(result.job, result.variant)

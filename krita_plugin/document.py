@@ -1,0 +1,390 @@
+"""Krita's documents: the only file of the plugin that touches their API.
+
+Everything here runs on the GUI thread. Nodes are named by their ids, never held: a painter may
+delete a layer or close a document at any time. Layer ids outlive saving and loading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from krita import Krita, Selection
+
+from ..protocol.region import Rect, Size
+from .images import rgba_bytes, swap_red_blue
+from .qt import QtCore
+
+# Krita's own name for ordinary sRGB: in it, 8-bit pixels are what we send and receive.
+SRGB = ("RGBA", "U8", "sRGB-elle-V2-srgbtrc.icc")
+# Nodes that hold a picture which can be read; masks hold none.
+PICTURES = (
+    "paintlayer",
+    "grouplayer",
+    "vectorlayer",
+    "filelayer",
+    "filllayer",
+    "clonelayer",
+)
+_ANNOTATION = "velatura/"
+
+
+class DocumentError(Exception):
+    """One sentence for the painter: what is in the way and what to do."""
+
+
+class DocumentClosed(DocumentError):
+    """The document was closed."""
+
+
+class LayerGone(DocumentError):
+    """The layer was deleted."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of the layer stack as it was when asked.
+
+    opacity: 0..255. parent: the id of the group (or of a mask's owner), None at the top level.
+    bounds: x, y, width, height of its pixels in canvas pixels; all 0 when it is empty.
+    """
+
+    id: str
+    name: str
+    type: str
+    parent: str | None
+    visible: bool
+    locked: bool
+    opacity: int
+    bounds: tuple[int, int, int, int]
+
+    @property
+    def is_picture(self) -> bool:
+        """True when ``read_layer`` can read it: a layer, not a mask."""
+        return self.type in PICTURES
+
+
+def active_document() -> Document | None:
+    """The document that the painter is looking at, or None."""
+    found = Krita.instance().activeDocument()
+    return None if found is None else Document(found)
+
+
+def open_documents() -> list[Document]:
+    return [Document(found) for found in Krita.instance().documents()]
+
+
+class Document:
+    """One open document, recognised again even while another is active.
+
+    Two are equal when they mean the same open document. After the painter closed it, ``is_open``
+    is False and everything else raises DocumentClosed.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        # Krita's handle is a weak reference: it stays safe to ask after the document is gone, and
+        # unlike the root node's id it also differs between a document and its copy.
+        self._handle = handle
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Document) and bool(self._handle == other._handle)
+
+    __hash__ = None  # type: ignore[assignment]  # equality is Krita's, which offers no hash
+
+    @property
+    def is_open(self) -> bool:
+        return any(found == self._handle for found in Krita.instance().documents())
+
+    @property
+    def is_active(self) -> bool:
+        active = Krita.instance().activeDocument()
+        return active is not None and bool(active == self._handle)
+
+    @property
+    def name(self) -> str:
+        """The file's name, or the document's title while it was never saved."""
+        handle = self._open()
+        return str(handle.fileName().replace("\\", "/").rpartition("/")[2] or handle.name())
+
+    @property
+    def size(self) -> Size:
+        handle = self._open()
+        return Size(handle.width(), handle.height())
+
+    @property
+    def color_space(self) -> tuple[str, str, str]:
+        """(model, depth, profile) in Krita's words, such as ("RGBA", "U8", "sRGB-...")."""
+        handle = self._open()
+        return handle.colorModel(), handle.colorDepth(), handle.colorProfile()
+
+    def wait_for_idle(self) -> None:
+        """Let Krita finish pending updates. Ends a running stroke: not for use while painting.
+
+        Krita refreshes on threads of its own and clears each part before it is drawn again: without
+        this a read may catch holes and old pixels, also where nothing changed.
+        """
+        self._open().waitForDone()
+
+    # Reading
+
+    def read_projection(self, rect: Rect) -> bytes:
+        """What is visible in ``rect`` as RGBA8, sRGB, straight alpha.
+
+        Krita converts from every colour model and depth. Beyond the canvas it shows whatever the
+        layers hold there: ask for what lies inside.
+        """
+        return rgba_bytes(self._open().projection(rect.x, rect.y, rect.width, rect.height))
+
+    def read_layer(self, layer: str, rect: Rect) -> bytes:
+        """One layer (with its masks and, for a group, its members) in ``rect`` as RGBA8, sRGB.
+
+        The layer's own opacity and blending are left out. 8-bit sRGB is read as it is; any other
+        space is converted on a throw-away clone of the document, which costs a few ms and leaves
+        the painter's History alone.
+        """
+        node = self._node(layer)
+        if node.type() not in PICTURES:
+            raise DocumentError(f'"{node.name()}" is a mask: choose a layer that holds a picture.')
+        data = bytes(node.projectionPixelData(rect.x, rect.y, rect.width, rect.height))
+        space = _space(node)
+        if space != SRGB:
+            data = self._convert(data, rect.width, rect.height, space, SRGB)
+        return swap_red_blue(data, rect.width, rect.height)
+
+    def selection_bounds(self) -> Rect | None:
+        """The smallest rectangle around what is selected of the canvas; None when nothing is."""
+        handle = self._open()
+        found = handle.selection()
+        if found is None:
+            return None
+        # An inverted selection reaches far beyond the canvas, further than a Rect may.
+        left, top = max(0, found.x()), max(0, found.y())
+        right = min(handle.width(), found.x() + found.width())
+        bottom = min(handle.height(), found.y() + found.height())
+        if right <= left or bottom <= top:
+            return None
+        return Rect(left, top, right - left, bottom - top)
+
+    def read_selection(self, rect: Rect) -> bytes | None:
+        """How much each pixel of ``rect`` is selected, 0..255 (Gray8), or None without one."""
+        found = self._open().selection()
+        if found is None:
+            return None
+        return bytes(found.pixelData(rect.x, rect.y, rect.width, rect.height))
+
+    @contextlib.contextmanager
+    def without(self, layers: Collection[str]) -> Iterator[Document]:
+        """This document with those layers hidden, to be read and then forgotten.
+
+        A clone, because hiding a layer in the painter's own document would be seen, and would
+        change the file. Without any visible layer to hide it is this document itself.
+        """
+        hidden = {_id(node) for node in _stack(self._open()) if node.visible()} & set(layers)
+        if not hidden:
+            yield self
+            return
+        with _clone(self._open()) as clone:
+            for node in _stack(clone):
+                if _id(node) in hidden:
+                    node.setVisible(False)
+            clone.refreshProjection()
+            clone.waitForDone()
+            yield _Copy(clone)
+
+    # Selection
+
+    def select(self, rect: Rect | None, mask: bytes = b"") -> None:
+        """Make ``mask`` (Gray8 of ``rect``) the document's selection; None selects nothing."""
+        handle = self._open()
+        if rect is None:
+            handle.setSelection(None)
+            return
+        selection = Selection()
+        selection.setPixelData(QtCore.QByteArray(mask), rect.x, rect.y, rect.width, rect.height)
+        handle.setSelection(selection)
+
+    # Layers
+
+    def fingerprint(self, layer: str) -> tuple[int, int, int]:
+        """(width, height, crc32) of a layer's pixels, wherever on the canvas they lie."""
+        node = self._node(layer)
+        at = node.bounds()
+        data = bytes(node.pixelData(at.x(), at.y(), at.width(), at.height()))
+        return at.width(), at.height(), zlib.crc32(data)
+
+    def layers(self) -> list[Layer]:
+        """Every layer and mask, bottom to top, members right after their group."""
+        handle = self._open()
+        root = handle.rootNode()
+        return [_layer(node, root) for node in _stack(handle)]
+
+    def layer(self, layer: str) -> Layer:
+        return _layer(self._node(layer), self._open().rootNode())
+
+    @property
+    def active_layer(self) -> str | None:
+        node = self._open().activeNode()
+        return None if node is None or _is_selection(node) else _id(node)
+
+    def activate_layer(self, layer: str) -> None:
+        self._open().setActiveNode(self._node(layer))
+
+    def add_layer(
+        self,
+        name: str,
+        rect: Rect,
+        rgba: bytes | memoryview,
+        above: str | None = None,
+        *,
+        visible: bool = True,
+    ) -> str:
+        """Add a paint layer with ``rgba`` (RGBA8, sRGB, straight alpha) at ``rect``; return its id.
+
+        It lies above the layer ``above`` (in its group; above the owner if it is a mask), or on
+        top of everything, in the document's own colour model and depth. One undo takes it away,
+        and redo brings its pixels back, because they are set before it is added. Krita makes the new
+        layer active when its event loop runs again; the selection stays. Raises LayerGone when ``above`` was deleted.
+        """
+        handle = self._open()
+        below = None if above is None else self._node(above)
+        while below is not None and below.type() not in PICTURES:
+            below = below.parentNode()
+        data = swap_red_blue(rgba, rect.width, rect.height)
+        space = self.color_space
+        if space != SRGB:
+            data = self._convert(data, rect.width, rect.height, SRGB, space)
+        node = handle.createNode(name, "paintlayer")
+        node.setPixelData(QtCore.QByteArray(data), rect.x, rect.y, rect.width, rect.height)
+        node.setVisible(visible)
+        parent = handle.rootNode() if below is None else below.parentNode()
+        if not parent.addChildNode(node, below):
+            raise DocumentError(f'Krita refused the layer "{name}": unlock the group it goes into.')
+        return _id(node)
+
+    def resize_canvas(self, rect: Rect) -> None:
+        """Make ``rect`` (in today's canvas pixels) the whole canvas; layers move along. One undo."""
+        self._open().resizeImage(rect.x, rect.y, rect.width, rect.height)
+
+    # Annotations: saved in the .kra file, not part of undo
+
+    def annotation_keys(self) -> list[str]:
+        kinds = self._open().annotationTypes()
+        return [kind[len(_ANNOTATION) :] for kind in kinds if kind.startswith(_ANNOTATION)]
+
+    def set_annotation(self, key: str, value: Any) -> None:
+        """Keep a JSON value with the document under ``key``."""
+        data = json.dumps(value, ensure_ascii=False).encode()
+        self._open().setAnnotation(_ANNOTATION + key, "Velatura", QtCore.QByteArray(data))
+
+    def annotation(self, key: str) -> Any:
+        """The JSON value under ``key``; None when there is none or it is damaged."""
+        if _ANNOTATION + key not in self._open().annotationTypes():
+            return None
+        try:
+            return json.loads(bytes(self._handle.annotation(_ANNOTATION + key)))
+        except ValueError:  # a file from another hand: not worth losing the picture over
+            return None
+
+    def remove_annotation(self, key: str) -> None:
+        self._open().removeAnnotation(_ANNOTATION + key)
+
+    # Inside
+
+    def _open(self) -> Any:
+        if not self.is_open:
+            raise DocumentClosed("The document was closed: open it again to go on.")
+        return self._handle
+
+    def _node(self, layer: str) -> Any:
+        for node in _stack(self._open()):
+            if _id(node) == layer:
+                return node
+        raise LayerGone("The layer was deleted: choose another one.")
+
+    def _convert(
+        self,
+        data: bytes,
+        width: int,
+        height: int,
+        source: tuple[str, str, str],
+        target: tuple[str, str, str],
+    ) -> bytes:
+        """Raw layer pixels from one colour space to another, by Krita itself.
+
+        On a clone, because a change of colour space is a row in the History even for a node that
+        was never added to the document.
+        """
+        with _clone(self._open()) as clone:
+            node = clone.createNode("convert", "paintlayer")
+            _set_space(node, source)
+            node.setPixelData(QtCore.QByteArray(data), 0, 0, width, height)
+            _set_space(node, target)
+            return bytes(node.pixelData(0, 0, width, height))
+
+
+class _Copy(Document):
+    """A clone, which Krita does not count among its open documents."""
+
+    @property
+    def is_open(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _clone(handle: Any) -> Iterator[Any]:
+    clone = handle.clone()
+    try:
+        yield clone
+    finally:
+        clone.setModified(False)  # or closing asks whether to save
+        clone.close()
+
+
+def _space(node: Any) -> tuple[str, str, str]:
+    return node.colorModel(), node.colorDepth(), node.colorProfile()
+
+
+def _set_space(node: Any, space: tuple[str, str, str]) -> None:
+    node.setColorSpace(*space)
+    if _space(node) != space:
+        raise DocumentError(
+            f"Krita cannot convert to {' '.join(space)}: "
+            "use Image > Convert Image Color Space to make the document RGBA."
+        )
+
+
+def _id(node: Any) -> str:
+    return str(node.uniqueId().toString())
+
+
+def _is_selection(node: Any) -> bool:
+    """True for the document's selection, which Krita keeps as a node below the root."""
+    return bool(node.type() == "selectionmask" and node.parentNode().parentNode() is None)
+
+
+def _stack(handle: Any) -> Iterator[Any]:
+    return (node for node in _descendants(handle.rootNode()) if not _is_selection(node))
+
+
+def _descendants(node: Any) -> Iterator[Any]:
+    for child in node.childNodes():
+        yield child
+        yield from _descendants(child)
+
+
+def _layer(node: Any, root: Any) -> Layer:
+    parent, bounds = node.parentNode(), node.bounds()
+    return Layer(
+        id=_id(node),
+        name=node.name(),
+        type=node.type(),
+        parent=None if parent is None or parent == root else _id(parent),
+        visible=node.visible(),
+        locked=node.locked(),
+        opacity=node.opacity(),
+        bounds=(bounds.x(), bounds.y(), bounds.width(), bounds.height()),
+    )

@@ -1,0 +1,54 @@
+"""The recipes of one document: kept with it, found again, taken out."""
+
+from __future__ import annotations
+
+from . import recipe
+from .document import Document
+from .recipe import Recipe
+
+
+def keep(document: Document, layer: str, made: Recipe) -> None:
+    """Give a layer its recipe."""
+    document.set_annotation(recipe.key(layer, document.fingerprint(layer)), recipe.to_json(made))
+
+
+def has(document: Document, layer: str) -> bool:
+    return recipe.find(document.annotation_keys(), layer) is not None
+
+
+def read(document: Document, layer: str) -> Recipe | None:
+    """The recipe of a layer; None when it has none that this Velatura understands."""
+    found = recipe.find(document.annotation_keys(), layer)
+    return None if found is None else recipe.from_json(document.annotation(found))
+
+
+def adopt_copies(document: Document) -> None:
+    """Give each copy of a generated layer the recipe of its original, while they are still alike.
+
+    Only layers that have none and the size of one that does are read.
+    """
+    keys = document.annotation_keys()
+    if not any(map(recipe.is_key, keys)):
+        return
+    for layer in document.layers():
+        *_, width, height = layer.bounds
+        if (
+            layer.type != "paintlayer"
+            or recipe.find(keys, layer.id) is not None
+            or not recipe.may_be_copy(keys, width, height)
+        ):
+            continue
+        fingerprint = document.fingerprint(layer.id)
+        original = recipe.find_original(keys, fingerprint)
+        if original is not None:
+            document.set_annotation(
+                recipe.key(layer.id, fingerprint), document.annotation(original)
+            )
+
+
+def remove_all(document: Document) -> int:
+    """Take every recipe out of the document; how many there were."""
+    found = [name for name in document.annotation_keys() if recipe.is_key(name)]
+    for name in found:
+        document.remove_annotation(name)
+    return len(found)

@@ -1,0 +1,223 @@
+"""What the docker knows: values only, no Qt, no Krita.
+
+A painter's word stands in the labels, the field's word in the names; ACTIONS is the table between
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..protocol import messages as m
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing the main button can do. ``wire`` is its name in the protocol.
+
+    strength: the first denoising strength in percent. takes_strength: False where the picture is
+    made from noise alone.
+    """
+
+    label: str
+    wire: str
+    strength: int
+    help: str
+    needs_selection: bool = False
+    takes_strength: bool = True
+
+
+ACTIONS: dict[str, Action] = {
+    "generate": Action(
+        "Generate",
+        "generate",
+        100,
+        "A new picture from the prompt alone (text to image).",
+        takes_strength=False,
+    ),
+    "refine": Action("Refine", "refine", 55, "Paint over the picture (image to image)."),
+    "fill": Action(
+        "Fill",
+        "fill",
+        100,
+        "Paint the selection anew (inpaint).",
+        needs_selection=True,
+    ),
+    "refine_selection": Action(
+        "Refine selection",
+        "refine",
+        45,
+        "Paint over what is selected (image to image).",
+        needs_selection=True,
+    ),
+    "expand": Action(
+        "Expand",
+        "expand",
+        100,
+        "Continue the picture over its empty border (outpaint).",
+        takes_strength=False,
+    ),
+}
+FIRST_STRENGTHS: Mapping[str, int] = {name: action.strength for name, action in ACTIONS.items()}
+
+VISIBLE, LAYER = "visible", "layer"
+
+
+@dataclass(frozen=True)
+class Guide:
+    """One control layer (ControlNet). influence: percent, 0..200; start, end: percent of steps.
+
+    on: False keeps its numbers for later and sends nothing.
+    """
+
+    kind: str
+    layer: str
+    influence: int = 100
+    start: int = 0
+    end: int = 100
+    on: bool = True
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The docker's fields at one moment.
+
+    strength: denoising strength in percent, 1..100. seed: None for a new one at every press.
+    model: a name of the catalogue. steps, guidance, sampler: None means the model's own.
+    context: how much around the selection the model sees, one of region.CONTEXTS.
+    soft_edge: canvas pixels, None for what suits the selection. leave_out: ids of layers that are
+    not part of what is painted over.
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    strength: int = 100
+    paint_from: str = VISIBLE
+    guides: tuple[Guide, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    context: str = "auto"
+    soft_edge: int | None = None
+    keep_outline: bool = True
+    variants: int = 1
+    seed: int | None = None
+    model: str = ""
+    steps: int | None = None
+    guidance: float | None = None
+    sampler: str | None = None
+
+    @property
+    def active_guides(self) -> tuple[Guide, ...]:
+        return tuple(guide for guide in self.guides if guide.on)
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Ids of all layers that are no part of what is painted over: guides too."""
+        return frozenset(self.leave_out) | {guide.layer for guide in self.active_guides}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the docker remembers from one start of Krita to the next; the rest is the picture's."""
+
+    strengths: Mapping[str, int]
+    paint_from: str = VISIBLE
+    variants: int = 1
+    model: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "strengths": dict(self.strengths),
+            "paint_from": self.paint_from,
+            "variants": self.variants,
+            "model": self.model,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Memory:
+        """Every field that is missing or out of range takes its first value."""
+        value = value if isinstance(value, dict) else {}
+        strengths = dict(FIRST_STRENGTHS)
+        kept = value.get("strengths")
+        for name, percent in kept.items() if isinstance(kept, dict) else ():
+            if name in strengths and isinstance(percent, int) and 1 <= percent <= 100:
+                strengths[name] = percent
+        variants, model = value.get("variants"), value.get("model")
+        return cls(
+            strengths=strengths,
+            paint_from=LAYER if value.get("paint_from") == LAYER else VISIBLE,
+            variants=variants
+            if isinstance(variants, int) and 1 <= variants <= m.MOST_VARIANTS
+            else 1,
+            model=model if isinstance(model, str) else "",
+        )
+
+    def with_strength(self, action: str, percent: int) -> Memory:
+        return replace(self, strengths={**self.strengths, action: percent})
+
+
+def action_at(action: str, percent: int) -> str:
+    """Which action the strength slider means: a selection is filled at 100 %, refined below."""
+    if action in ("fill", "refine_selection"):
+        return "fill" if percent >= 100 else "refine_selection"
+    return action
+
+
+# --- the connection --------------------------------------------------------------------------------
+
+NO_SERVER = "no server"
+CONNECTING = "connecting"
+REFUSED = "refused"
+LOADING = "loading"
+READY = "ready"
+RESTARTING = "restarting"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """How the connection stands, and one sentence that says why."""
+
+    kind: str
+    reason: str
+
+    @property
+    def is_connected(self) -> bool:
+        return self.kind in (LOADING, READY, RESTARTING, FAILED)
+
+    @property
+    def may_start(self) -> bool:
+        """True when starting a server could help."""
+        return self.kind == NO_SERVER
+
+
+def worker_state(status: m.Status) -> LinkState:
+    """The connection's state as the server's status tells it."""
+    kind = {"starting": LOADING, "ready": READY, "restarting": RESTARTING, "failed": FAILED}[
+        status.worker
+    ]
+    said = {
+        LOADING: "Connected. The model is loading.",
+        READY: f"Ready on {status.device}." if status.device else "Ready.",
+        RESTARTING: "The painting process stopped and is starting again.",
+        FAILED: "The painting process cannot start: see the server's log.",
+    }[kind]
+    return LinkState(kind, status.reason or said)
+
+
+def stage_words(progress: m.Progress, variants: int) -> str:
+    """What the progress bar says."""
+    if progress.stage == "queued":
+        return f"Waiting, place {progress.place} in the queue" if progress.place else "Waiting"
+    words = {
+        "loading": "Loading the model",
+        "preparing": "Preparing",
+        "painting": "Painting",
+        "finishing": "Finishing",
+    }[progress.stage]
+    if progress.stage == "painting" and progress.steps:
+        words += f", step {progress.step} of {progress.steps}"
+    if variants > 1:
+        words += f" ({progress.variant + 1} of {variants})"
+    return words

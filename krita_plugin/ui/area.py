@@ -1,0 +1,80 @@
+"""How much of the picture the model sees, and how the new layer ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...protocol.region import CONTEXTS
+from ..qt import QtWidgets, Signal
+from .parts import Combo, WrappedLabel, column, label, row, spin
+from .words import tr
+
+_CONTEXTS = {
+    "auto": "Automatic",
+    "tight": "Tight",
+    "wide": "Wide",
+    "whole": "Whole picture",
+}
+# The spin box's lowest value stands for what suits the selection.
+_AUTOMATIC = -1
+_WIDEST = 512
+
+
+class AreaGroup(QtWidgets.QWidget):
+    """changed: the painter chose something else."""
+
+    changed = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        tip = tr("How much around the selection the model sees (context, padding)")
+        self.context = Combo("context", tip)
+        self.context.offer([(name, tr(_CONTEXTS[name])) for name in CONTEXTS])
+        edge = tr("How far the new layer fades out inside the selection's edge (feather); 0: hard")
+        self.edge = spin("soft_edge", _AUTOMATIC, _WIDEST, _AUTOMATIC, " px", edge)
+        self.edge.setSpecialValueText(tr("Automatic"))
+        self.outline = QtWidgets.QCheckBox(tr("Keep outline"))
+        self.outline.setObjectName("keep_outline")
+        self.outline.setChecked(True)
+        self.outline.setToolTip(
+            tr("Paint only where the current layer already has paint (preserve alpha)")
+        )
+        self.enlarged = WrappedLabel("enlarged")
+        lines = column(self)
+        lines.addLayout(row(label(tr("Context"), tip), self.context, stretch=1))
+        lines.addLayout(row(label(tr("Soft edge"), edge), self.edge, stretch=1))
+        lines.addWidget(self.outline)
+        lines.addWidget(self.enlarged)
+        self.enlarged.setVisible(False)
+        self.context.currentIndexChanged.connect(lambda index: self.changed.emit())
+        self.edge.valueChanged.connect(lambda value: self.changed.emit())
+        self.outline.toggled.connect(lambda on: self.changed.emit())
+
+    @property
+    def soft_edge(self) -> int | None:
+        """Canvas pixels, or None for what suits the selection."""
+        value = int(self.edge.value())
+        return None if value == _AUTOMATIC else value
+
+    def choose(self, context: str, soft_edge: int | None, keep_outline: bool) -> None:
+        self.context.choose(context)
+        self.edge.setValue(_AUTOMATIC if soft_edge is None else soft_edge)
+        self.outline.setChecked(keep_outline)
+
+    def show_soft_edge(self, width: int | None) -> None:
+        """The width that Automatic means for this selection; None when nothing is selected."""
+        self.edge.setSpecialValueText(
+            tr("Automatic") if width is None else tr("Automatic, {width} px", width=width)
+        )
+
+    def show_enlargement(self, times: float) -> None:
+        """Say before the press that the result will be enlarged; 1.0 says nothing."""
+        self.enlarged.setVisible(times > 1)
+        if times > 1:
+            self.enlarged.setText(
+                tr(
+                    "The model paints this smaller: the result is enlarged {times} times. "
+                    "A smaller selection or less context is sharper.",
+                    times=f"{times:.1f}",
+                )
+            )

@@ -1,0 +1,51 @@
+"""How many pictures, and whether chance is repeated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...protocol.messages import LARGEST_SEED, MOST_VARIANTS
+from ..qt import QtGui, QtWidgets, Signal
+from .parts import column, label, row, spin
+from .words import tr
+
+
+class ChanceRow(QtWidgets.QWidget):
+    changed = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.variants = spin(
+            "variants", 1, MOST_VARIANTS, 1, "", tr("How many pictures to paint (batch count)")
+        )
+        tip = tr("The same seed and settings paint the same picture (random seed)")
+        self.seed = QtWidgets.QLineEdit()
+        self.seed.setObjectName("seed")
+        self.seed.setPlaceholderText(tr("random"))
+        self.seed.setToolTip(tip)
+        self.seed.setMinimumWidth(30)
+        # QIntValidator ends at 2**31 - 1, below the largest seed.
+        self.seed.setValidator(QtGui.QDoubleValidator(0, LARGEST_SEED, 0, self.seed))
+        self.lock = QtWidgets.QToolButton()
+        self.lock.setObjectName("seed_lock")
+        self.lock.setCheckable(True)
+        self.lock.setText(tr("Lock"))
+        self.lock.setToolTip(tr("On: paint with this seed again. Off: a new one at every press."))
+        lines = column(self)
+        lines.addLayout(row(label(tr("Variants")), self.variants, stretch=1))
+        lines.addLayout(row(label(tr("Seed"), tip), self.seed, self.lock, stretch=1))
+        self.variants.valueChanged.connect(lambda value: self.changed.emit())
+        self.seed.textEdited.connect(lambda text: self.lock.setChecked(bool(text)))
+
+    @property
+    def locked_seed(self) -> int | None:
+        """The seed to use again, or None for a new one."""
+        text = self.seed.text()
+        if not self.lock.isChecked() or not text.isdecimal():
+            return None
+        return min(int(text), LARGEST_SEED)
+
+    def show_seed(self, seed: int) -> None:
+        """The seed of the last press, there to be kept."""
+        self.seed.setText(str(seed))
+        self.seed.setCursorPosition(0)

@@ -1,0 +1,102 @@
+"""The docker: where a painter works with Velatura."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from krita import DockWidget, Krita
+
+from ...protocol.discovery import data_folder
+from ..actions import KEY_ACTIONS
+from ..controller import Controller
+from ..document import active_document
+from ..link import Link
+from ..qt import QtCore, QtGui, QtWidgets
+from ..state import Memory
+from .panel import Panel
+
+_SETTINGS, _MEMORY = "velatura", "docker"
+# How long Krita may go on drawing before we look at what changed, in ms.
+_SETTLE = 150
+# Krita has no signal for the selection or the active document: a small look that often, in ms.
+_GLANCE = 500
+# How long a floating message stays, in ms.
+_SAID_FOR = 2000
+
+
+class Docker(DockWidget):
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("Velatura")
+        self.panel = Panel(_recall(), self)
+        self.setWidget(self.panel)
+        self.panel.remembered.connect(self._remember)
+        self.panel.notice.said.connect(self._say_unseen)
+        self.link = Link(data_folder(), self)
+        self.controller = Controller(self.panel, self.link, active_document, self)
+        self._settle = QtCore.QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_SETTLE)
+        self._settle.timeout.connect(self.controller.look)
+        self._glance = QtCore.QTimer(self)
+        self._glance.timeout.connect(self._look_around)
+        self._glance.start(_GLANCE)
+        self._history: Any = None
+        self._heard = ""
+        QtWidgets.QApplication.instance().aboutToQuit.connect(self.link.stop)
+        self.link.start()
+
+    def run(self, action: str) -> None:
+        """Do what a key of the painter's means (a name of KEY_ACTIONS)."""
+        if action == "velatura_prompt":
+            self.setVisible(True)
+            self.raise_()
+        self.controller.glance()
+        said = KEY_ACTIONS[action].run(self.panel)
+        if said and self._heard != said:
+            self._say(said)
+        self._heard = ""
+
+    def _say_unseen(self, sentence: str) -> None:
+        """In canvas-only mode nobody sees the docker's line."""
+        if not self.isVisible():
+            self._heard = sentence
+            self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
+        window = Krita.instance().activeWindow()
+        view = None if window is None else window.activeView()
+        if view is not None:
+            view.showFloatingMessage(sentence, QtGui.QIcon(), _SAID_FOR, 1)
+
+    def canvasChanged(self, canvas: Any) -> None:
+        """Krita calls this when another view becomes active."""
+        self._settle.start()
+
+    def _look_around(self) -> None:
+        if self._history is None:
+            self._watch_history()
+        if self.isVisible():
+            self.controller.glance()
+
+    def _watch_history(self) -> None:
+        """Every undoable operation resets the model of Krita's own History docker."""
+        for docker in Krita.instance().dockers():
+            if docker.objectName() == "History":
+                for view in docker.findChildren(QtWidgets.QAbstractItemView):
+                    self._history = view.model()
+                    self._history.modelReset.connect(self._settle.start)
+                    return
+
+    def _remember(self) -> None:
+        Krita.instance().writeSetting(
+            _SETTINGS, _MEMORY, json.dumps(self.panel.memory.to_json(), ensure_ascii=False)
+        )
+
+
+def _recall() -> Memory:
+    try:
+        return Memory.from_json(json.loads(Krita.instance().readSetting(_SETTINGS, _MEMORY, "{}")))
+    except ValueError:  # damaged settings: first values
+        return Memory.from_json(None)

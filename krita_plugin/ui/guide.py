@@ -1,0 +1,206 @@
+"""Control layers: layers whose lines, depths or poses the new picture follows."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from ...protocol.messages import MOST_CONTROLS
+from ..qt import QtWidgets, Signal
+from ..state import Guide
+from .parts import Combo, Fold, column, label, row, spin
+from .words import tr
+
+_KINDS = {
+    "canny": "Edges",
+    "line": "Line art",
+    "scribble": "Scribble",
+    "soft_edge": "Soft edges",
+    "depth": "Depth",
+    "normal": "Surface normals",
+    "pose": "Pose",
+    "segmentation": "Areas by colour",
+}
+# The layer that a guide had is no longer in this picture.
+_GONE = ""
+
+
+def kind_name(kind: str) -> str:
+    """The painter's word for a control type."""
+    return tr(_KINDS.get(kind, kind))
+
+
+class GuideRow(QtWidgets.QFrame):
+    """One guide. ``number`` ends the names of its widgets."""
+
+    changed = Signal()
+    traced = Signal()
+    removed = Signal()
+
+    def __init__(self, number: int, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
+        self.on = QtWidgets.QCheckBox()
+        self.on.setObjectName(f"guide_on_{number}")
+        self.on.setChecked(True)
+        self.on.setToolTip(tr("On: the picture follows this guide (enable control)"))
+        self.kind = Combo(f"guide_kind_{number}", tr("What the layer shows (control type)"))
+        self.layer = Combo(
+            f"guide_layer_{number}",
+            tr("The layer to follow; it may be hidden, and it is not painted over (control image)"),
+        )
+        self.remove = _button(f"guide_remove_{number}", "\u2715", tr("Remove this guide"))
+        self.trace = _button(
+            f"guide_trace_{number}",
+            tr("Trace"),
+            tr("Make this guide from what is visible, as a new layer (annotator, preprocessor)"),
+        )
+        percent = " %"
+        self.influence = spin(
+            f"guide_influence_{number}", 0, 200, 100, percent, tr("How closely to follow (weight)")
+        )
+        self.start = spin(
+            f"guide_from_{number}", 0, 99, 0, percent, tr("First part of the steps (start)")
+        )
+        self.until = spin(
+            f"guide_until_{number}", 1, 100, 100, percent, tr("Last part of the steps (end)")
+        )
+        lines = column(self, margin=3)
+        lines.addLayout(row(self.on, self.kind, self.trace, self.remove, stretch=1))
+        lines.addLayout(row(label(tr("Layer")), self.layer, stretch=1))
+        lines.addLayout(row(label(tr("Influence")), self.influence, stretch=1))
+        first, then = QtWidgets.QLabel(tr("From")), QtWidgets.QLabel(tr("until"))
+        lines.addLayout(row(first, self.start, then, self.until, stretch=1))
+        self.start.valueChanged.connect(lambda value: self.until.setMinimum(value + 1))
+        self.trace.clicked.connect(lambda checked=False: self.traced.emit())
+        self.remove.clicked.connect(lambda checked=False: self.removed.emit())
+        for signal in (self.on.toggled, self.kind.currentIndexChanged):
+            signal.connect(lambda value: self.changed.emit())
+        self.layer.currentIndexChanged.connect(lambda index: self.changed.emit())
+
+    @property
+    def guide(self) -> Guide | None:
+        """None while its layer is not in this picture."""
+        kind, layer = self.kind.currentData(), self.layer.currentData()
+        if not kind or not layer:
+            return None
+        return Guide(
+            kind=kind,
+            layer=layer,
+            influence=self.influence.value(),
+            start=self.start.value(),
+            end=self.until.value(),
+            on=self.on.isChecked(),
+        )
+
+    def follow(self, layer: str) -> None:
+        """Take this layer of the picture, if the guide was not removed meanwhile."""
+        # PyQt's own answer to a widget that was deleted.
+        with contextlib.suppress(RuntimeError):
+            self.layer.choose(layer)
+
+    def show_guide(self, guide: Guide) -> None:
+        self.on.setChecked(guide.on)
+        self.kind.choose(guide.kind)
+        self.layer.choose(guide.layer)
+        self.influence.setValue(guide.influence)
+        self.until.setMinimum(guide.start + 1)
+        self.start.setValue(guide.start)
+        self.until.setValue(guide.end)
+
+
+class GuideGroup(Fold):
+    """changed: which layers guide. traced(row): make that row's map from the picture."""
+
+    changed = Signal()
+    traced = Signal(object)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__("guide", tr("Guides"), parent)
+        self.rows: list[GuideRow] = []
+        self._made = 0
+        self._kinds: list[tuple[str, str]] = []
+        self._layers: list[tuple[str, str]] = []
+        self.add = _button("guide_add", tr("Add guide"), tr("Follow one more layer (ControlNet)"))
+        lines = column(self.body)
+        self._lines = column()
+        lines.addLayout(self._lines)
+        lines.addWidget(self.add)
+        self.add.clicked.connect(lambda checked=False: self.add_row())
+        self.offer_kinds(())
+
+    def add_row(self, guide: Guide | None = None) -> GuideRow:
+        self._made += 1
+        line = GuideRow(self._made)
+        line.kind.offer(self._kinds)
+        line.layer.offer(self._offered(None))
+        if guide is not None:
+            line.layer.offer(self._offered(guide.layer))
+            line.show_guide(guide)
+        line.changed.connect(self.changed)
+        line.traced.connect(lambda: self.traced.emit(line))
+        line.removed.connect(lambda: self._remove(line))
+        self.rows.append(line)
+        self._lines.addWidget(line)
+        self._show_number()
+        return line
+
+    def show_guides(self, guides: tuple[Guide, ...]) -> None:
+        """Replace the rows."""
+        for line in list(self.rows):
+            self._remove(line)
+        for guide in guides:
+            self.add_row(guide)
+        if guides:
+            self.head.setChecked(True)
+
+    def offer_kinds(self, kinds: tuple[str, ...]) -> None:
+        """The control types of the chosen model; without any a guide cannot be used."""
+        self._kinds = [(kind, kind_name(kind)) for kind in kinds if kind in _KINDS]
+        for line in self.rows:
+            line.kind.offer(self._kinds)
+        self.head.setEnabled(bool(self._kinds))
+        self.head.setToolTip(
+            tr("Let the picture follow layers (ControlNet)")
+            if self._kinds
+            else tr("This model has no guides (ControlNets).")
+        )
+        self.changed.emit()
+
+    def offer_layers(self, layers: list[tuple[str, str]]) -> None:
+        self._layers = layers
+        for line in self.rows:
+            line.layer.offer(self._offered(line.layer.currentData()))
+
+    @property
+    def guides(self) -> tuple[Guide, ...]:
+        found = [line.guide for line in self.rows]
+        return tuple(guide for guide in found if guide is not None)
+
+    def _offered(self, chosen: str | None) -> list[tuple[str, str]]:
+        """The picture's layers. A guide never changes to another layer by itself: where its own is
+        gone it says so, and returns with it."""
+        if not chosen or any(layer == chosen for layer, _ in self._layers):
+            return self._layers
+        return [(chosen, tr("(not in this picture)")), *self._layers]
+
+    def _remove(self, line: GuideRow) -> None:
+        self.rows.remove(line)
+        self._lines.removeWidget(line)
+        line.deleteLater()
+        self._show_number()
+
+    def _show_number(self) -> None:
+        self.add.setEnabled(len(self.rows) < MOST_CONTROLS)
+        self.head.setText(
+            tr("Guides ({count})", count=len(self.rows)) if self.rows else tr("Guides")
+        )
+        self.changed.emit()
+
+
+def _button(name: str, text: str, tip: str) -> QtWidgets.QToolButton:
+    button = QtWidgets.QToolButton()
+    button.setObjectName(name)
+    button.setText(text)
+    button.setToolTip(tip)
+    return button

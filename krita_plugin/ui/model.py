@@ -1,0 +1,82 @@
+"""Which model paints, and its steps, guidance and sampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...protocol.messages import MOST_STEPS, ModelInfo
+from ..qt import QtWidgets, Signal
+from ..state import Settings
+from .parts import Combo, Fold, column, label, real_spin, row, spin
+from .words import tr
+
+
+class ModelGroup(QtWidgets.QWidget):
+    """changed: another model was chosen, or the server's catalogue brought one."""
+
+    changed = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._models: dict[str, ModelInfo] = {}
+        self._wanted = ""
+        self.combo = Combo("model", tr("What paints (checkpoint)"))
+        self.fold = Fold("advanced", tr("Advanced"))
+        self.steps = spin(
+            "steps", 1, MOST_STEPS, 20, "", tr("How often the picture is worked over (steps)")
+        )
+        self.guidance = real_spin(
+            "guidance", 0, 50, 5, tr("How strictly the words are followed (guidance scale, CFG)")
+        )
+        self.sampler = Combo("sampler", tr("How the steps are taken (sampler)"))
+        lines = column(self)
+        lines.addLayout(row(label(tr("Model")), self.combo, stretch=1))
+        lines.addWidget(self.fold)
+        inner = column(self.fold.body)
+        inner.addLayout(row(label(tr("Steps")), self.steps, stretch=1))
+        inner.addLayout(row(label(tr("Guidance")), self.guidance, stretch=1))
+        inner.addLayout(row(label(tr("Sampler")), self.sampler, stretch=1))
+        self.combo.currentIndexChanged.connect(lambda index: self._use_defaults())
+
+    @property
+    def model(self) -> ModelInfo | None:
+        return self._models.get(self.combo.currentData())
+
+    def want(self, name: str) -> None:
+        """Choose this model when the catalogue has it."""
+        self._wanted = name
+        self.combo.choose(name)
+
+    def has(self, name: str) -> bool:
+        return name in self._models
+
+    def show_settings(self, settings: Settings) -> None:
+        """The model and its numbers; None leaves a number at the model's own."""
+        self.combo.choose(settings.model)
+        if settings.steps is not None:
+            self.steps.setValue(settings.steps)
+        if settings.guidance is not None:
+            self.guidance.setValue(settings.guidance)
+        if settings.sampler is not None:
+            self.sampler.choose(settings.sampler)
+
+    def offer(self, models: tuple[ModelInfo, ...]) -> None:
+        before = self.model
+        self._models = {model.name: model for model in models}
+        self.combo.blockSignals(True)
+        self.combo.offer([(model.name, model.name) for model in models])
+        if before is None and self._wanted:
+            self.combo.choose(self._wanted)
+        self.combo.blockSignals(False)
+        if self.model != before:
+            self._use_defaults()
+
+    def _use_defaults(self) -> None:
+        model = self.model
+        if model is not None:
+            self.combo.setToolTip(model.words or model.name)
+            self.steps.setValue(model.steps)
+            self.guidance.setValue(model.guidance)
+            self.sampler.offer([(name, name) for name in model.samplers])
+            self.sampler.choose(model.sampler)
+        self.changed.emit()

@@ -1,0 +1,249 @@
+"""The docker's widgets in one column, and what they say together. Knows no Krita and no server."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+from ...protocol.messages import ModelInfo
+from .. import capture
+from ..canvas import Canvas, what_to_do
+from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
+from ..state import ACTIONS, FIRST_STRENGTHS, LAYER, LinkState, Memory, Settings, action_at
+from .area import AreaGroup
+from .chance import ChanceRow
+from .connection import ConnectionRow
+from .guide import GuideGroup
+from .model import ModelGroup
+from .notice import Notice
+from .parts import SPACING, column
+from .press import PressRow
+from .progress import ProgressGroup
+from .prompt import PromptGroup
+from .recipe import RecipeRow
+from .source import SourceRow
+from .strength import StrengthRow
+from .strip import Strip
+
+
+class Panel(QtWidgets.QWidget):
+    """Signals are the painter's wishes; methods show what has become of them.
+
+    pressed: paint ``action`` with ``settings``. entered: the pen came into the docker.
+    remembered: ``memory`` changed.
+    """
+
+    pressed = Signal()
+    cancelled = Signal()
+    entered = Signal()
+    remembered = Signal()
+
+    def __init__(self, memory: Memory | None = None, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.memory = memory or Memory(FIRST_STRENGTHS)
+        self.is_painting = False
+        self._choice = ""
+        self._selection_action = "fill"
+        self._canvas: Canvas | None = None
+        self.connection = ConnectionRow()
+        self.prompts = PromptGroup()
+        self.recipe = RecipeRow()
+        self.strength = StrengthRow()
+        self.press = PressRow()
+        self.progress = ProgressGroup()
+        self.notice = Notice()
+        self.strip = Strip()
+        self.source = SourceRow()
+        self.area = AreaGroup()
+        self.chance = ChanceRow()
+        self.guide = GuideGroup()
+        self.model = ModelGroup()
+        self._arrange()
+        self.source.combo.choose(self.memory.paint_from)
+        self.chance.variants.setValue(self.memory.variants)
+        self.model.want(self.memory.model)
+        self._connect()
+        self._show_action()
+
+    def _arrange(self) -> None:
+        options = QtWidgets.QWidget()
+        below = column(options)
+        for group in (self.source, self.area, self.chance, self.model, self.guide):
+            below.addWidget(group)
+        below.addStretch(1)
+        scroll = QtWidgets.QScrollArea()
+        scroll.setObjectName("options")
+        scroll.setWidget(options)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setMinimumSize(0, 60)
+        lines = column(self, margin=SPACING)
+        for group in (
+            self.connection,
+            self.prompts,
+            self.recipe,
+            self.strength,
+            self.press,
+            self.progress,
+            self.notice,
+            self.strip,
+        ):
+            lines.addWidget(group)
+        lines.addWidget(scroll, 1)
+
+    def _connect(self) -> None:
+        self.prompts.submitted.connect(self.pressed)
+        self.press.pressed.connect(self.pressed)
+        self.press.cancelled.connect(self.cancelled)
+        self.press.chosen.connect(self._choose)
+        self.strength.changed.connect(self._strength_moved)
+        self.model.changed.connect(self._model_changed)
+        self.source.changed.connect(self._remember)
+        for changed in (self.source.changed, self.area.changed):
+            changed.connect(self._show_area)
+        self.chance.changed.connect(self._remember)
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        return QtCore.QSize(200, super().minimumSizeHint().height())
+
+    def enterEvent(self, event: Any) -> None:
+        super().enterEvent(event)
+        self.entered.emit()
+
+    # What the painter wants
+
+    @property
+    def action(self) -> str:
+        """What a press does now (a key of ACTIONS)."""
+        if self._choice:
+            return self._choice
+        natural = "generate" if self._canvas is None else what_to_do(self._canvas)
+        return self._selection_action if natural == "fill" else natural
+
+    @property
+    def settings(self) -> Settings:
+        model = self.model.model
+        return Settings(
+            prompt=self.prompts.prompt.toPlainText().strip(),
+            negative=self.prompts.avoid.toPlainText().strip(),
+            strength=self.strength.percent,
+            paint_from=self.source.combo.currentData(),
+            guides=self.guide.guides,
+            leave_out=self.source.left_out,
+            context=self.area.context.currentData(),
+            soft_edge=self.area.soft_edge,
+            keep_outline=self.area.outline.isChecked(),
+            variants=self.chance.variants.value(),
+            seed=self.chance.locked_seed,
+            model="" if model is None else model.name,
+            steps=self.model.steps.value(),
+            guidance=self.model.guidance.value(),
+            sampler=self.model.sampler.currentData(),
+        )
+
+    # What is so
+
+    def show_link(self, link: LinkState) -> None:
+        self.connection.show_state(link)
+
+    def show_models(self, models: tuple[ModelInfo, ...]) -> None:
+        self.model.offer(models)
+
+    def show_canvas(self, canvas: Canvas | None, layers: list[tuple[str, str]]) -> None:
+        """layers: (id, name) of those that hold a picture, topmost first."""
+        before = None if self._canvas is None else what_to_do(self._canvas)
+        self._canvas = canvas
+        if canvas is None or before != what_to_do(canvas):
+            self._choice = ""  # another canvas asks another question
+        self.guide.offer_layers(layers)
+        self.source.offer_layers(layers)
+        self._show_action()
+
+    def show_recipe(self, action: str, settings: Settings, layer: str) -> None:
+        """Fill every field as it was when ``layer`` was painted, and leave that layer out."""
+        self.prompts.prompt.setPlainText(settings.prompt)
+        self.prompts.avoid.setPlainText(settings.negative)
+        self.source.combo.choose(settings.paint_from)
+        self.source.leave((*settings.leave_out, layer))
+        self.area.choose(settings.context, settings.soft_edge, settings.keep_outline)
+        self.chance.variants.setValue(settings.variants)
+        if settings.seed is not None:
+            self.chance.show_seed(settings.seed)
+            self.chance.lock.setChecked(True)
+        self.model.show_settings(settings)
+        self.guide.show_guides(settings.guides)
+        self.memory = self.memory.with_strength(action, settings.strength)
+        self._choice = action
+        if action in ("fill", "refine_selection"):
+            self._selection_action = action
+        self._show_action()
+
+    def show_painting(self, is_painting: bool) -> None:
+        self.is_painting = is_painting
+        self.press.cancel.setVisible(is_painting)
+        if not is_painting:
+            self.progress.hide_all()
+
+    def show_preview(self, image: QtGui.QImage) -> None:
+        self.progress.picture.show_image(image)
+
+    # Inside
+
+    def _choose(self, action: str) -> None:
+        self._choice = action
+        self._show_action()
+
+    def _strength_moved(self, percent: int) -> None:
+        action = action_at(self.action, percent)
+        if action in ("fill", "refine_selection"):
+            self._selection_action = action
+            if self._choice:
+                self._choice = action
+        self.memory = self.memory.with_strength(action, percent)
+        self._show_action()
+        self.remembered.emit()
+
+    def _model_changed(self) -> None:
+        model = self.model.model
+        self.guide.offer_kinds(() if model is None else model.controls)
+        self._show_area()
+        self._remember()
+
+    def _remember(self) -> None:
+        model = self.model.model
+        self.memory = replace(
+            self.memory,
+            paint_from=self.source.combo.currentData(),
+            variants=self.chance.variants.value(),
+            model=self.memory.model if model is None else model.name,
+        )
+        self.remembered.emit()
+
+    def _show_action(self) -> None:
+        action, canvas = self.action, self._canvas
+        self.press.show_action(action)
+        self.press.show_choice(
+            self._choice,
+            selection=canvas is not None and canvas.selection is not None,
+            border=canvas is not None and canvas.empty is not None,
+        )
+        takes = ACTIONS[action].takes_strength
+        self.strength.setEnabled(takes)
+        self.strength.show_percent(self.memory.strengths[action] if takes else 100)
+        self._show_area()
+
+    def _show_area(self) -> None:
+        canvas, model, settings = self._canvas, self.model.model, self.settings
+        selection = None if canvas is None else canvas.selection
+        self.area.show_soft_edge(None if selection is None else capture.soft_edge(selection))
+        self.area.edge.setEnabled(selection is not None)
+        self.area.outline.setEnabled(settings.paint_from == LAYER and self.action != "fill")
+        times = 1.0
+        if canvas is not None and model is not None:
+            # What is in the way is said at the press.
+            with contextlib.suppress(capture.CaptureError):
+                plan = capture.plan(canvas, self.action, settings, model, most_pixels=2**40)
+                times = capture.enlargement(plan, settings, model)
+        self.area.show_enlargement(times)

@@ -1,0 +1,64 @@
+"""What the painter wants to see, and what not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..qt import Qt, QtCore, QtWidgets, Signal
+from .parts import column
+from .words import tr
+
+_LINES = 3
+
+
+class PromptEdit(QtWidgets.QPlainTextEdit):
+    """Enter generates, Alt+Enter breaks the line, Esc gives the canvas the keys back."""
+
+    submitted = Signal()
+
+    def __init__(self, name: str, hint: str, lines: int, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self.setPlaceholderText(hint)
+        self.setTabChangesFocus(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        margin = 2 * (self.frameWidth() + int(self.document().documentMargin()))
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + margin + 2)
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        return QtCore.QSize(40, super().minimumSizeHint().height())
+
+    def insertFromMimeData(self, source: Any) -> None:
+        # Text alone: pasted control characters would be refused by the protocol.
+        self.insertPlainText("".join(c for c in source.text() if c == "\n" or c.isprintable()))
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            if event.modifiers() & (
+                Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.ShiftModifier
+            ):
+                self.insertPlainText("\n")
+            else:
+                self.submitted.emit()
+        elif event.key() == Qt.Key.Key_Escape:
+            self.clearFocus()
+        else:
+            super().keyPressEvent(event)
+
+
+class PromptGroup(QtWidgets.QWidget):
+    submitted = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.prompt = PromptEdit("prompt", tr("What to paint"), _LINES)
+        self.prompt.setToolTip(
+            tr("What you want to see (prompt). Enter paints, Alt+Enter starts a new line.")
+        )
+        self.avoid = PromptEdit("avoid", tr("Avoid"), 1)
+        self.avoid.setToolTip(tr("What you do not want to see (negative prompt)"))
+        lines = column(self)
+        lines.addWidget(self.prompt)
+        lines.addWidget(self.avoid)
+        self.prompt.submitted.connect(self.submitted)
+        self.avoid.submitted.connect(self.submitted)

@@ -1,0 +1,97 @@
+"""What a model family is: how to recognise it, how to load it, at which sizes it paints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from velatura.models.weights import Header
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from velatura.models.depth import EstimateDepth
+
+ReportProgress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What detection read from a folder's config files or a single file's header.
+
+    native    side in pixels of the pictures it was trained on
+    parts     sub-folders whose weights it loads; none for a single file
+    extra     what the UNet takes beside the latents: "" nothing, "inpaint" the mask and the masked
+              picture (9 channels), "depth" a depth map (5 channels)
+    shape     what a ControlNet must share with the UNet: block channels, then the width of the
+              text embedding
+    schedule  what a single file itself says of its noise schedule, as in a scheduler config
+    """
+
+    native: int
+    parts: tuple[str, ...]
+    extra: str
+    shape: tuple[int, ...]
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Loaded:
+    """A model in memory, ready to paint. Its parts are in eval mode and need no gradients.
+
+    digest            first 16 hex digits of the SHA-256 of its weights: the same on every machine
+    native            side in pixels of the pictures it was trained on
+    tiny_vae          a small autoencoder for previews, where the folder has one (``vae-tiny/``)
+    scheduler_config  the folder's ``scheduler_config.json``
+    estimate_depth    makes the depth map of a picture, where a depth model brings what it needs
+    extra             what the UNet takes beside the latents, as in Found
+    text_encoder_2    its embeddings stand beside the first one's; it also gives the pooled text
+    """
+
+    name: str
+    family: Family
+    digest: str
+    native: int
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    tiny_vae: AutoencoderTiny | None
+    estimate_depth: EstimateDepth | None
+    scheduler_config: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+    extra: str
+    tokenizer_2: CLIPTokenizer | None = None
+    text_encoder_2: CLIPTextModelWithProjection | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture. Sizes are sides in pixels of the picture that the model sees.
+
+    multiple  sides must be multiples of it
+    largest   the longest side worth sending through any model of the family
+    actions   what it can do, of the protocol's ACTIONS
+    pads      the token that fills prompts up, for each text encoder; single files do not say it
+    detect    (folder, name of the UNet's sub-folder) -> Found, or None when it is another
+              family's; reads config files only and raises ModelError when they are broken
+    detect_file  the same for the header of a single file
+    load      (name, path, found, device, dtype, progress) -> Loaded with an empty digest; raises
+              ModelError with one sentence when a part is broken
+    """
+
+    name: str
+    multiple: int
+    largest: int
+    actions: tuple[str, ...]
+    steps: int
+    guidance: float
+    sampler: str
+    pads: tuple[str, ...]
+    detect: Callable[[Path, str], Found | None]
+    detect_file: Callable[[Header], Found | None]
+    load: Callable[[str, Path, Found, torch.device, torch.dtype, ReportProgress], Loaded]

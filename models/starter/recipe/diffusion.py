@@ -1,0 +1,92 @@
+"""The denoising objective that the UNet, the controls and the adapters share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import CLIPTextModel, CLIPTokenizer
+from velatura.models.starter.recipe.autoencoder import SCALING_FACTOR
+from velatura.models.starter.recipe.config import Config
+from velatura.models.starter.recipe.data import Pictures, draw
+from velatura.models.starter.recipe.networks import NOISE_SCHEDULE
+
+
+def alphas_cumprod() -> torch.Tensor:
+    """The share of signal (variance) at each of the 1000 timesteps; Stable Diffusion's schedule."""
+    first, last = NOISE_SCHEDULE["beta_start"], NOISE_SCHEDULE["beta_end"]
+    steps = NOISE_SCHEDULE["num_train_timesteps"]
+    betas = torch.linspace(first**0.5, last**0.5, steps) ** 2
+    return (1 - betas).cumprod(0)
+
+
+@dataclass(frozen=True)
+class Noised:
+    """Latents at random timesteps: x = alpha * x0 + sigma * noise. Alphas and sigmas (B, 1, 1, 1)."""
+
+    x0: torch.Tensor
+    noise: torch.Tensor
+    timesteps: torch.Tensor
+    alpha: torch.Tensor
+    sigma: torch.Tensor
+
+    @property
+    def x(self) -> torch.Tensor:
+        return self.alpha * self.x0 + self.sigma * self.noise
+
+    def loss(self, predicted: torch.Tensor, gamma: float) -> torch.Tensor:
+        """Error of the predicted noise with min-SNR weights (Hang et al. 2023)."""
+        snr = (self.alpha / self.sigma).square().flatten()
+        error = (predicted.float() - self.noise).square().mean((1, 2, 3))
+        return (error * snr.clamp(max=gamma) / snr).mean()
+
+
+def noised(x0: torch.Tensor, timesteps: torch.Tensor | None = None) -> Noised:
+    """Add noise to clean latents, at random timesteps unless some are given."""
+    if timesteps is None:
+        # One timestep from each of B equal parts: less variance than independent draws.
+        offsets = torch.rand(len(x0)) + torch.arange(len(x0))
+        timesteps = (offsets / len(x0) * 1000).long().clamp(max=999).to(x0.device)
+    share = alphas_cumprod().to(x0.device)[timesteps][:, None, None, None]
+    return Noised(x0, torch.randn_like(x0), timesteps, share.sqrt(), (1 - share).sqrt())
+
+
+class LatentPictures:
+    """The encoded training pictures with their captions as tokens, in memory."""
+
+    def __init__(self, config: Config, tokenizer: CLIPTokenizer, pictures: Pictures) -> None:
+        self.config = config
+        self.latents = np.load(config.work / "latents.npy", mmap_mode="r")
+        captions = [text for texts in pictures.captions[: len(self.latents)] for text in texts]
+        ids = tokenize(tokenizer, captions).short()
+        self.ids = ids.view(len(self.latents), -1, config.tokens)
+        self.empty = tokenize(tokenizer, [""])[0].short()
+
+    def indices(self, step: int, batch: int, seed: int = 0) -> np.ndarray:
+        """Which pictures step `step` sees."""
+        return draw(self.config.seed + seed, step, len(self.latents), batch)
+
+    def x0(self, indices: np.ndarray) -> torch.Tensor:
+        """Latents drawn from the posterior, as the UNet sees them: (B, 4, h, w), unit variance."""
+        moments = torch.from_numpy(self.latents[np.sort(indices)][np.argsort(np.argsort(indices))])
+        mean, std = moments.to(self.config.device).float().chunk(2, 1)
+        x0 = SCALING_FACTOR * (mean + std * torch.randn_like(mean))
+        return x0.contiguous(memory_format=torch.channels_last)
+
+    def tokens(self, indices: np.ndarray, dropout: float) -> torch.Tensor:
+        """One caption of each picture, left empty with probability `dropout`: (B, tokens)."""
+        wording = torch.randint(0, self.ids.shape[1], (len(indices),))
+        ids = self.ids[torch.from_numpy(indices), wording]
+        ids[torch.rand(len(indices)) < dropout] = self.empty
+        return ids.long().to(self.config.device)
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """(N, tokens) ids, padded and cut to the model's length."""
+    return tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def encode(text_encoder: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
+    """Token ids (B, tokens) to the conditioning (B, tokens, width)."""
+    return text_encoder(ids)[0]

@@ -1,0 +1,203 @@
+"""Stage 3: a small network that says what a picture shows. It measures the model and never ships.
+
+Trained on scenes whose seeds the model never sees; half of them as the autoencoder gives them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from rich.progress import track
+from torch import nn
+from velatura.models.starter.recipe.cli import main
+from velatura.models.starter.recipe.config import Config
+from velatura.models.starter.recipe.data import Pictures, draw, to_pixels, to_tensor
+from velatura.models.starter.recipe.training import Trainer, trained
+from velatura.models.starter.recipe.world import (
+    COLOURS,
+    GROUNDS,
+    OBJECTS,
+    PALETTE,
+    STYLES,
+    TIMES,
+)
+
+SIDE = 128
+CLASSES = np.array(list(PALETTE.values()), np.int64)
+ROUND_TRIPS = 1500
+UNKNOWN = -100  # what cross_entropy leaves out
+
+
+class Judge(nn.Module):
+    """Reads pictures (N, 3, S, S) in -1..1; other sizes are scaled to 128 x 128 first.
+
+    Each kind of object looks for itself: a softmax over positions picks the features from which its
+    presence and its colour are told.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        wide = 4 * width
+        self.fine = nn.Sequential(_block(3, width, 2), _block(width, 2 * width, 2))
+        self.coarse = nn.Sequential(
+            _block(2 * width, wide, 2), _block(wide, wide, 1), _block(wide, wide, 1)
+        )
+        self.scene = nn.Linear(2 * wide, len(TIMES) + len(GROUNDS) + len(STYLES))
+        self.where = nn.Conv2d(wide, len(OBJECTS), 1)
+        self.present = nn.Parameter(torch.zeros(len(OBJECTS), wide))
+        self.bias = nn.Parameter(torch.zeros(len(OBJECTS)))
+        self.colour = nn.Linear(wide + 2 * width, len(COLOURS))
+        self.dense = nn.Sequential(
+            _block(wide + 2 * width, 2 * width, 1), nn.Conv2d(2 * width, 1 + len(CLASSES), 1)
+        )
+
+    def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Logits `time`, `ground`, `style`, `present` (N, objects), `colour` (N, objects, colours),
+        `segmentation` (N, classes, 32, 32); `depth` (N, 32, 32) in 0..1; `features` (N, F)."""
+        if pictures.shape[-1] != SIDE:
+            pictures = F.interpolate(pictures, (SIDE, SIDE), mode="area")
+        fine = self.fine(pictures)
+        coarse = self.coarse(fine)
+        pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
+        scene = self.scene(pooled).float()
+        time, ground, style = scene.split([len(TIMES), len(GROUNDS), len(STYLES)], 1)
+        where = self.where(coarse).flatten(2).float()
+        attention = where.softmax(-1)
+        both = torch.cat([coarse, F.avg_pool2d(fine, 2)], 1).flatten(2).float()
+        seen = torch.einsum("nkp,nfp->nkf", attention, both)
+        present = (seen[..., : coarse.shape[1]] * self.present).sum(-1) + self.bias
+        dense = self.dense(torch.cat([F.interpolate(coarse, scale_factor=2.0), fine], 1)).float()
+        return {
+            "time": time,
+            "ground": ground,
+            "style": style,
+            "present": present + where.amax(-1),
+            "colour": self.colour(seen),
+            "depth": dense[:, 0].sigmoid(),
+            "segmentation": dense[:, 1:],
+            "features": pooled.float(),
+        }
+
+
+def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1),
+        nn.GroupNorm(8, outputs),
+        nn.SiLU(),
+        nn.Conv2d(outputs, outputs, 3, 1, 1),
+        nn.GroupNorm(8, outputs),
+        nn.SiLU(),
+    )
+
+
+def train_judge(config: Config) -> None:
+    """Train on the judge's own split; the result is `work/judge.pt`."""
+    torch.manual_seed(config.seed)
+    pictures = Pictures(config, "judge")
+    truth = targets(pictures.labels)
+    judge = Judge()
+    trainer = Trainer("judge", config, {"judge": judge})
+    batch, count = trainer.batch, min(ROUND_TRIPS, len(pictures))
+    if trainer.rank == 0:
+        round_trips(config, pictures, count)
+    trainer.wait()
+    trips = round_trips(config, pictures, count)
+
+    def loss(turn: int) -> torch.Tensor:
+        whole = draw(config.seed, turn, len(pictures), batch // 2)
+        tripped = draw(config.seed + 1, turn, len(trips), batch - batch // 2)
+        indices = np.concatenate([whole, tripped])
+        images = to_tensor(np.concatenate([pictures.read("image", whole), trips[tripped]]))
+        images = disturb(images).to(config.device)
+        wanted = {k: v[torch.from_numpy(indices)].to(config.device) for k, v in truth.items()}
+        wanted["depth"] = small_depth(pictures.read("depth", indices)).to(config.device)
+        classes = small_classes(pictures.read("segmentation", indices))
+        wanted["segmentation"] = classes.to(config.device)
+        return judge_loss(judge(images), wanted)
+
+    trainer.run(loss)
+
+
+def judge_loss(
+    told: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """The sum of all heads' losses."""
+    single = [F.cross_entropy(told[k], wanted[k]) for k in ("time", "ground", "style")]
+    present = F.binary_cross_entropy_with_logits(told["present"], wanted["present"])
+    colour = F.cross_entropy(told["colour"].flatten(0, 1), wanted["colour"].flatten())
+    depth = (told["depth"] - wanted["depth"]).abs().mean()
+    segmentation = F.cross_entropy(told["segmentation"], wanted["segmentation"])
+    return sum(single) + 5 * present + colour + 2 * depth + segmentation
+
+
+def targets(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """What the heads should say: class numbers, presence 0/1, colours (UNKNOWN where not named)."""
+    colour = torch.full((len(labels), len(OBJECTS)), UNKNOWN)
+    present = torch.zeros(len(labels), len(OBJECTS))
+    for row, label in enumerate(labels):
+        for kind, name in label["objects"].items():
+            present[row, OBJECTS.index(kind)] = 1
+            if name is not None:
+                colour[row, OBJECTS.index(kind)] = COLOURS.index(name)
+    return {
+        "time": torch.tensor([TIMES.index(label["time"]) for label in labels]),
+        "ground": torch.tensor([GROUNDS.index(label["ground"]) for label in labels]),
+        "style": torch.tensor([STYLES.index(label["style"]) for label in labels]),
+        "present": present,
+        "colour": colour,
+    }
+
+
+def small_depth(depth: np.ndarray) -> torch.Tensor:
+    """(N, S, S) uint8 to (N, 32, 32) float32 in 0..1."""
+    maps = torch.from_numpy(depth)[:, None].float() / 255
+    return F.interpolate(maps, (SIDE // 4, SIDE // 4), mode="area")[:, 0]
+
+
+def small_classes(segmentation: np.ndarray) -> torch.Tensor:
+    """(N, S, S, 3) uint8 in the palette's colours to (N, 32, 32) class numbers."""
+    step = segmentation.shape[1] // (SIDE // 4)
+    middle = segmentation[:, step // 2 :: step, step // 2 :: step].astype(np.int64)
+    distance = (middle[..., None, :] - CLASSES).__abs__().sum(-1)
+    return torch.from_numpy(distance.argmin(-1))
+
+
+def disturb(images: torch.Tensor) -> torch.Tensor:
+    """Softened and noisy, so that the judge does not depend on a renderer's crispness."""
+    if torch.rand(()) < 0.5:
+        images = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear")
+    return images + 0.1 * torch.rand(()) * torch.randn_like(images)
+
+
+@torch.no_grad()
+def round_trips(config: Config, pictures: Pictures, count: int, batch: int = 32) -> np.ndarray:
+    """The first `count` pictures as the autoencoder gives them back, kept in a file once made:
+    (N, S, S, 3) uint8."""
+    path = config.work / "pictures" / "judge" / "round-trips.npy"
+    if path.exists() and len(done := np.load(path)) >= count:
+        return done[:count]
+    vae = AutoencoderKL.from_pretrained(config.work / "vae").to(config.device)
+    rows = []
+    for start in track(range(0, count, batch), "round trips"):
+        indices = np.arange(start, min(start + batch, count))
+        images = to_tensor(pictures.read("image", indices)).to(config.device)
+        with torch.autocast(vae.device.type, torch.bfloat16):
+            rows.append(to_pixels(vae(images).sample))
+    np.save(path, np.concatenate(rows))
+    return np.concatenate(rows)
+
+
+def trained_judge(config: Config) -> Judge:
+    """The judge as it stands in its checkpoint, frozen."""
+    judge = Judge()
+    trained("judge", config, judge, "judge")
+    return judge
+
+
+if __name__ == "__main__":
+    main(train_judge, __doc__)

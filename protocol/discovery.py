@@ -1,0 +1,93 @@
+"""How a painting program finds the server on the same machine, and how to start it.
+
+Everything lies in one folder of the user's, mode 0700:
+
+    token         the secret, one line, mode 0600
+    server.json   written by a running server: {"pid", "host", "port", "version", "tls"}
+    launch.json   written by ``velatura plugin install``: {"command": [...]} starts the server
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+
+from .errors import LocalError
+from .fields import check_record, flag, integer, key, load_record, several, text
+
+DEFAULT_PORT = 7861
+
+
+def data_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Velatura's folder: $VELATURA_HOME, else the platform's place for a user's data.
+
+    Both sides must find the same one, so a sandbox's own XDG_DATA_HOME (Flatpak) is passed over.
+    """
+    if environ.get("VELATURA_HOME"):
+        return Path(environ["VELATURA_HOME"])
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home / "AppData/Local") / "Velatura"
+    if platform == "darwin":
+        return home / "Library/Application Support/Velatura"
+    if environ.get("XDG_DATA_HOME") and not environ.get("FLATPAK_ID"):
+        return Path(environ["XDG_DATA_HOME"]) / "velatura"
+    return home / ".local/share/velatura"
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where a server listens on this machine."""
+
+    pid: int = integer(1, 2**31)
+    host: str = key()
+    port: int = integer(1, 65535)
+    version: str = text(100, "")
+    tls: bool = flag(False)
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'wss' if self.tls else 'ws'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The command that starts the server, as arguments of one process."""
+
+    command: tuple[str, ...] = several(text(4096, shortest=1), 64, MISSING)
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+
+def _read(path: Path, cls: type) -> object | None:
+    try:
+        loaded: object = load_record(cls, json.loads(path.read_text("utf-8")), ())
+    except (OSError, ValueError, LocalError):  # missing, half-written or foreign: not found
+        return None
+    return loaded
+
+
+def read_running(folder: Path) -> Running | None:
+    found = _read(folder / "server.json", Running)
+    return found if isinstance(found, Running) else None
+
+
+def read_launch(folder: Path) -> Launch | None:
+    found = _read(folder / "launch.json", Launch)
+    return found if isinstance(found, Launch) else None
+
+
+def read_token(folder: Path) -> str | None:
+    try:
+        return (folder / "token").read_text("ascii").strip() or None
+    except (OSError, ValueError):
+        return None

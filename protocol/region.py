@@ -1,0 +1,115 @@
+"""The geometry both sides must agree on: which part of the canvas is sent for a job.
+
+All rectangles are in canvas pixels, half-open: x..x+width, y..y+height.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .fields import check_record, integer
+from .pixels import LARGEST_SIDE
+
+CONTEXTS: tuple[str, ...] = ("auto", "tight", "wide", "whole")
+# Context on each side as a part of the selection's longer side. A model that paints from nothing
+# needs to see more around the hole than one that refines what is there.
+_PADDING = {"tight": (0.10, 0.10), "auto": (0.25, 0.50), "wide": (1.0, 1.0)}
+_LEAST_PADDING = 16
+# Beyond this ratio of sides, models repeat the subject.
+_LONGEST_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class Size:
+    width: int = integer(1, LARGEST_SIDE)
+    height: int = integer(1, LARGEST_SIDE)
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+
+@dataclass(frozen=True)
+class Rect:
+    x: int = integer(-LARGEST_SIDE, LARGEST_SIDE)
+    y: int = integer(-LARGEST_SIDE, LARGEST_SIDE)
+    width: int = integer(1, LARGEST_SIDE)
+    height: int = integer(1, LARGEST_SIDE)
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+    @property
+    def right(self) -> int:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        return self.y + self.height
+
+    def contains(self, other: Rect) -> bool:
+        return (
+            self.x <= other.x
+            and self.y <= other.y
+            and other.right <= self.right
+            and other.bottom <= self.bottom
+        )
+
+    def intersection(self, other: Rect) -> Rect | None:
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        return Rect(x, y, right - x, bottom - y) if right > x and bottom > y else None
+
+
+def mask_growth(width: int, height: int) -> tuple[int, int]:
+    """(grow, feather) in canvas pixels for the denoise mask of a selection of this size.
+
+    The model may repaint this far beyond the selection so that the blend inside it meets pixels
+    that already fit; the layer's alpha never does (see server/worker/masks.py).
+    """
+    shorter = min(width, height)
+    grow = max(4, min(48, round(0.04 * shorter)))
+    return grow, grow
+
+
+def _extend(start: int, length: int, wanted: int, limit: int) -> tuple[int, int]:
+    """Lengthen start..start+length to ``wanted`` about its centre, inside 0..limit."""
+    length_new = min(max(length, wanted), limit)
+    start_new = start - (length_new - length) // 2
+    return max(0, min(start_new, limit - length_new)), length_new
+
+
+def context_region(
+    canvas: Size,
+    selection: Rect | None,
+    strength: float,
+    native: int,
+    context: str = "auto",
+) -> Rect:
+    """Which rectangle of ``canvas`` is sent and seen by the model.
+
+    selection: bounds of the selected pixels, or None for the whole canvas (clipped to it).
+    strength: denoising strength 0..1. native: the family's native side in pixels (catalogue).
+    context: one of CONTEXTS. The result lies inside the canvas and holds the selection.
+    Raises ValueError when the selection lies outside the canvas.
+    """
+    whole = Rect(0, 0, canvas.width, canvas.height)
+    if selection is None or context == "whole":
+        return whole
+    area = whole.intersection(selection)
+    if area is None:
+        raise ValueError("The selection lies outside the canvas.")
+    refine, fill = _PADDING[context]
+    part = refine + (fill - refine) * strength
+    grow, feather = mask_growth(area.width, area.height)
+    padding = max(_LEAST_PADDING, grow + feather, math.ceil(part * max(area.width, area.height)))
+    width, height = area.width + 2 * padding, area.height + 2 * padding
+    # A selection smaller than the model's native size gets more context instead of enlargement,
+    # unless the painter asked for little.
+    if context != "tight":
+        width, height = max(width, native), max(height, native)
+    width = max(width, math.ceil(height / _LONGEST_RATIO))
+    height = max(height, math.ceil(width / _LONGEST_RATIO))
+    x, width = _extend(area.x, area.width, width, canvas.width)
+    y, height = _extend(area.y, area.height, height, canvas.height)
+    return Rect(x, y, width, height)

@@ -1,0 +1,234 @@
+"""The command line. Each command imports what it needs when it runs: ``serve`` must be quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from velatura.protocol import messages as m
+from velatura.protocol.client import Client, open_websocket
+from velatura.protocol.discovery import (
+    DEFAULT_PORT,
+    Running,
+    data_folder,
+    read_running,
+    read_token,
+)
+from velatura.protocol.errors import ProtocolError
+
+app = typer.Typer(
+    help="Generative layers for Krita.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+plugin = typer.Typer(help="Krita's side.", no_args_is_help=True)
+app.add_typer(plugin, name="plugin")
+
+
+def main() -> None:
+    app()
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = DEFAULT_PORT,
+    listen_on_network: Annotated[
+        bool, typer.Option(help="Let other machines connect. They need the token.")
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A web origin that may connect, spelled exactly.")
+    ] = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, help="Another folder with models."),
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file, for TLS.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+) -> None:
+    """Start the server and stay until Ctrl-C."""
+    from . import app as server
+    from .settings import Settings, StartError
+
+    try:
+        settings = Settings(
+            folder=data_folder(),
+            host=host or ("0.0.0.0" if listen_on_network else "127.0.0.1"),
+            port=port,
+            listen_on_network=listen_on_network,
+            origins=tuple(allow_origin or ()),
+            models=tuple(models or ()),
+            certificate=certificate,
+            key=key,
+        )
+        server.serve(settings, lambda running: _announce(running, settings.listen_on_network))
+    except StartError as error:
+        _fail(str(error))
+
+
+def _announce(running: Running, on_network: bool) -> None:
+    # Plain text: rich would cost a tenth of the second in which a hello must be accepted.
+    typer.secho(f"Velatura listens at {running.url}", bold=True)
+    if on_network:
+        typer.echo("Other machines can connect; their users need the token from the data folder.")
+        if not running.tls:
+            typer.echo("Pixels and token travel unencrypted: add --certificate and --key for TLS.")
+    typer.echo(f"The log is in {data_folder() / 'server.log'}. Ctrl-C stops it.")
+    sys.stdout.flush()
+
+
+def _connect() -> Client | None:
+    """A connection to this machine's server; None when none runs."""
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+
+    running, token = read_running(data_folder()), read_token(data_folder())
+    if running is None or token is None:
+        return None
+    try:
+        return open_websocket(connect, running.url, token, "velatura command line")
+    except (OSError, WebSocketException, ProtocolError):  # a server.json that outlived its server
+        return None
+
+
+def _hear(client: Client) -> tuple[m.Status, m.Catalogue | None]:
+    """The worker's state, and its catalogue once it has one."""
+    status = None
+    try:
+        while True:
+            event = client.receive(1.0 if status is None else 0.2)
+            if isinstance(event, m.Status):
+                status = event
+            if isinstance(event, m.Catalogue):
+                return status or m.Status(worker="ready"), event
+    except TimeoutError:
+        return status or m.Status(worker="starting"), None
+
+
+@app.command()
+def ps() -> None:
+    """Say what the server does."""
+    from rich.console import Console
+    from rich.table import Table
+
+    client = _connect()
+    running = read_running(data_folder())
+    if client is None or running is None:
+        _fail("No server runs. Start one: velatura serve")
+    with client:
+        status, _ = _hear(client)
+    table = Table(box=None, show_header=False)
+    for name, value in (
+        ("Address", running.url),
+        ("Process", str(running.pid)),
+        ("Worker", f"{status.worker}  {status.reason}".strip()),
+        ("Device", status.device or "-"),
+        ("In memory", ", ".join(status.loaded) or "-"),
+    ):
+        table.add_row(name, value)
+    Console(highlight=False, markup=False).print(table)
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the models that can paint."""
+    from rich.console import Console
+    from rich.table import Table
+
+    client = _connect()
+    catalogue = None
+    if client is not None:
+        with client:
+            _, catalogue = _hear(client)
+    models = catalogue.models if catalogue is not None else _models_on_disk()
+    table = Table("Model", "Family", "Size", "Controls", "Sampler", "Steps", box=None)
+    for model in models:
+        controls = ", ".join(model.controls) or "-"
+        table.add_row(
+            model.name,
+            model.family,
+            str(model.native),
+            controls,
+            model.sampler,
+            str(model.steps),
+        )
+    Console(highlight=False, markup=False).print(table)
+
+
+def _models_on_disk() -> tuple[m.ModelInfo, ...]:
+    from velatura.models.library import Library
+
+    from .settings import model_folders
+
+    return Library(model_folders(data_folder())).models()
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, on which device it paints, and where everything lies."""
+    from rich.console import Console
+
+    from .doctor import examine
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for what, how in examine(data_folder()):
+        console.print(f"{what:<14}{how}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("demo-out"),
+) -> None:
+    """Paint a few pictures through a real server, and check them."""
+    from .demo.run import main as run
+
+    raise typer.Exit(run(folder))
+
+
+@plugin.command()
+def install(
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Krita's resource folder; by default every Krita found is served."),
+    ] = None,
+) -> None:
+    """Put the plugin into Krita and enable it."""
+    from .plugin_package import PackageError
+    from .plugin_package import install as put
+
+    try:
+        sentences = put(folder, launch=_launch())
+    except PackageError as error:
+        _fail(str(error))
+    for sentence in sentences:
+        typer.echo(sentence)
+
+
+def _launch() -> tuple[str, ...]:
+    """The command for the plugin's Start server: no shell, and no PATH that Krita may not have."""
+    return (sys.executable, "-m", "velatura.server.cli", "serve")
+
+
+@plugin.command("build")
+def build_zip(
+    zip_path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("velatura.zip"),
+) -> None:
+    """Make the zip for Krita's Tools > Scripts > Import Python Plugin from File."""
+    from .plugin_package import PackageError, build
+
+    try:
+        typer.echo(f"{build(zip_path)} is ready: Tools > Scripts > Import Python Plugin from File.")
+    except PackageError as error:
+        _fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What a server is told when it starts, and the secret it shares with its painters."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from velatura.protocol.codec import LARGEST_MESSAGE, LARGEST_PICTURE
+from velatura.protocol.discovery import DEFAULT_PORT, read_token
+from velatura.protocol.messages import Limits
+
+WORKER = (sys.executable, "-m", "velatura.server.worker.process")
+LIMITS = Limits(message_bytes=LARGEST_MESSAGE, picture_pixels=LARGEST_PICTURE, jobs=64)
+# How the server tells the worker where models are besides Velatura's own folder; joined as PATH is.
+MODELS_VARIABLE = "VELATURA_MODELS"
+
+
+class StartError(Exception):
+    """Why the server cannot start: one sentence that says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One server. Times in seconds, sizes in bytes.
+
+    folder         Velatura's data folder (see protocol.discovery)
+    host, port     where to listen; port 0 takes a free one
+    origins        web origins that may connect, exactly as browsers send them; none by default
+    certificate, key  PEM files; both or neither
+    models         extra folders with models, for the worker
+    worker         the command that runs the worker process
+    most_connections, messages_per_second, message_burst  per server, per connection
+    results_bytes, results_age  what is kept of results that nobody acknowledged
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    listen_on_network: bool = False
+    origins: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+    models: tuple[Path, ...] = ()
+    worker: tuple[str, ...] = WORKER
+    limits: Limits = LIMITS
+    hello_timeout: float = 10.0
+    most_connections: int = 64
+    messages_per_second: float = 200.0
+    message_burst: int = 400
+    results_bytes: int = 8 << 30
+    results_age: float = 30 * 24 * 3600.0
+
+    def __post_init__(self) -> None:
+        if not self.listen_on_network and not is_loopback(self.host):
+            raise StartError(
+                f"{self.host} can be reached from other machines: add --listen-on-network to allow "
+                "that (better with --certificate and --key), or leave --host out."
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise StartError("--certificate and --key go together: give both PEM files or neither.")
+        for file in (self.certificate, self.key):
+            if file is not None and not file.is_file():
+                raise StartError(f"{file} is not there: give the path of a PEM file.")
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """Names in a Host header that are ours, besides loopback and (on a network) addresses."""
+        if not self.listen_on_network:
+            return frozenset()
+        name = socket.gethostname().lower()
+        return frozenset((self.host.lower(), name, f"{name}.local"))
+
+
+def model_folders(folder: Path, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where models are looked for: in the data folder's ``models``, then where the user said."""
+    extra = environ.get(MODELS_VARIABLE, "").split(os.pathsep)
+    return (folder / "models", *(Path(name) for name in extra if name))
+
+
+def is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def make_folder(folder: Path) -> None:
+    """``folder`` for its owner alone. On Windows the user's own folder is so already."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def write_private(path: Path, text: str) -> None:
+    """``text`` in a file of mode 0600 that appears complete or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)
+
+
+def own_token(folder: Path) -> str:
+    """The token of this folder, made on first use: 256 bits, file mode 0600."""
+    make_folder(folder)
+    token = read_token(folder)
+    if token is None:
+        token = secrets.token_urlsafe(32)
+        write_private(folder / "token", token + "\n")
+    (folder / "token").chmod(0o600)
+    return token

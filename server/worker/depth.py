@@ -1,0 +1,79 @@
+"""What a depth model is shown: the painter's depth guide, or the depth estimated from the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from velatura.models.depth import EstimateDepth
+from velatura.protocol.messages import Control, Generate
+from velatura.server.worker.errors import JobError
+from velatura.server.worker.pixels import to_array, to_bytes, to_model
+from velatura.server.worker.plan import LATENT_CELL, JobPlan
+from velatura.server.worker.scene import Scene
+
+KIND = "depth"
+
+
+def check_depth(request: Generate) -> None:
+    """Raises JobError (``unsupported``) for what a depth model cannot be asked for."""
+    others = [control.kind for control in request.controls if control.kind != KIND]
+    if others:
+        raise JobError(
+            "unsupported",
+            f"{request.model} takes a {KIND} guide and no ControlNet: remove {others[0]}.",
+            "controls",
+        )
+    if len(request.controls) > 1:
+        raise JobError(
+            "unsupported", f"{request.model} takes one {KIND} guide: remove the others.", "controls"
+        )
+    if request.action == "generate" and not request.controls:
+        raise JobError(
+            "unsupported",
+            f"{request.model} does not paint from text alone: add a {KIND} guide, or refine, fill "
+            "or expand what is there.",
+            "action",
+        )
+
+
+def depth_of(
+    request: Generate,
+    plan: JobPlan,
+    scene: Scene,
+    estimate: EstimateDepth | None,
+    control_map: Callable[[str, np.ndarray, bool], np.ndarray],
+) -> tuple[torch.Tensor, str]:
+    """What the UNet is shown, (1, 1, h/8, w/8) float32 in -1..1, nearer is larger; and a note.
+
+    The guide of ``request`` where it has one, else what ``estimate`` or ``control_map`` derive from
+    the picture. Raises ModelError (``missing_weights``) when neither can.
+    """
+    control = next(iter(request.controls), None)
+    if control is not None and control.picture is not None:
+        guide = to_model(control_map(KIND, to_array(control.picture), False), plan)
+        depth = torch.from_numpy(guide.astype(np.float32).mean(-1))
+    elif estimate is not None:
+        depth = estimate(to_bytes(scene.seen)).float().cpu()
+    else:
+        depth = torch.from_numpy(
+            control_map(KIND, to_bytes(scene.seen), True).astype(np.float32).mean(-1)
+        )
+    return _to_latents(depth, plan), _note(control)
+
+
+def _to_latents(depth: torch.Tensor, plan: JobPlan) -> torch.Tensor:
+    """(h, w) of any range -> (1, 1, h/8, w/8) from -1 to 1, as the model was trained; flat: 0."""
+    size = (plan.size.height // LATENT_CELL, plan.size.width // LATENT_CELL)
+    small = torch.nn.functional.interpolate(
+        depth[None, None], size=size, mode="bicubic", align_corners=False
+    )
+    low, high = small.min(), small.max()
+    return 2 * (small - low) / (high - low) - 1 if high > low else torch.zeros_like(small)
+
+
+def _note(control: Control | None) -> str:
+    if control is None or (control.weight, control.start, control.end) == (1, 0, 1):
+        return ""
+    return f"A {KIND} model follows its guide fully: weight, start and end change nothing."

@@ -1,0 +1,274 @@
+"""Which models are in memory; run one job. The only state of the worker that outlives a job."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from velatura.models.devices import choose_device
+from velatura.models.errors import ModelError
+from velatura.models.families.base import Loaded
+from velatura.models.few_step import has_few_step, load_few_step
+from velatura.models.library import Library
+from velatura.protocol.messages import (
+    Annotate,
+    Catalogue,
+    ControlMap,
+    Generate,
+    LiveOpen,
+    LiveResult,
+    ModelInfo,
+)
+from velatura.server.worker.cache import Lru
+from velatura.server.worker.control import control_map
+from velatura.server.worker.depth import check_depth
+from velatura.server.worker.errors import Cancelled, JobError
+from velatura.server.worker.live import GivenUp, LivePainter, check_live, make_live_tools
+from velatura.server.worker.live_canvas import LiveCanvas
+from velatura.server.worker.live_plan import make_live_plan
+from velatura.server.worker.paint import Tools, paint, result, unchanged_alpha
+from velatura.server.worker.pixels import to_array, to_image
+from velatura.server.worker.plan import make_plan
+from velatura.server.worker.prompts import Parsed
+from velatura.server.worker.recipe import make_recipe
+from velatura.server.worker.report import Emit, Reporter
+from velatura.server.worker.scene import area_of, make_scene, selected_size
+from velatura.server.worker.text import Text, embed, read_prompt, read_prompts
+from velatura.server.worker.vae import make_preview
+
+_MODELS_KEPT = 2
+_CONTROL_NETS_KEPT = 4
+_TEXTS_KEPT = 64
+_MAPS_KEPT = 16
+_FEW_STEPS_KEPT = 1
+_PERCENT = 100
+
+
+def make_engine(model_folders: Sequence[Path] = ()) -> Engine:
+    """An engine on the best device here, with the starter and the models in ``model_folders``."""
+    device, dtype, name = choose_device()
+    return Engine(Library(model_folders), torch.device(device), dtype, name)
+
+
+class Engine:
+    """Paints jobs one at a time and keeps what the next one will need. Not thread-safe."""
+
+    def __init__(
+        self, library: Library, device: torch.device, dtype: torch.dtype, device_name: str
+    ) -> None:
+        self._library, self._device, self._dtype = library, device, dtype
+        self._device_name = device_name
+        self._models = Lru(_MODELS_KEPT)
+        self._previews = Lru(_MODELS_KEPT)
+        self._control_nets = Lru(_CONTROL_NETS_KEPT)
+        self._texts = Lru(_TEXTS_KEPT)
+        self._maps = Lru(_MAPS_KEPT)
+        self._few_steps = Lru(_FEW_STEPS_KEPT)
+        self._painters: dict[str, LivePainter] = {}
+
+    def catalogue(self) -> Catalogue:
+        """What can paint now."""
+        return Catalogue(models=self._library.models())
+
+    def device(self) -> str:
+        """The device's name, for a person."""
+        return self._device_name
+
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the models in memory."""
+        return tuple(str(name) for name in self._models)
+
+    def run(self, request: Generate | Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
+        """Run one job: emit its progress, previews and results.
+
+        ``cancelled`` is asked between stages and after every step. Raises Cancelled, and JobError
+        for everything that the painter can be told; whatever it raises, the next job finds the
+        engine as it was.
+        """
+        with self._told():
+            if isinstance(request, Annotate):
+                self._annotate(request, emit, cancelled)
+            else:
+                self._paint(request, emit, cancelled)
+
+    def paint_live(self, canvas: LiveCanvas, emit: Emit) -> None:
+        """Emit one LiveResult for what waits of ``canvas``; nothing when something newer came.
+
+        Raises JobError; then the canvas is to be closed.
+        """
+        task = canvas.take()
+        if task is None:
+            return
+
+        def on_step(done: int, steps: int) -> None:
+            if canvas.overtaken(done, steps):
+                raise GivenUp
+
+        try:
+            with self._told():
+                painter = self._live_painter(task.settings, emit)
+                x, y, pixels = painter.paint(canvas, task, on_step)
+        except GivenUp:
+            canvas.give_up(task)
+            return
+        canvas.finished()
+        emit(LiveResult(job=canvas.job, revision=task.revision, x=x, y=y, picture=to_image(pixels)))
+
+    def close_live(self, job: str) -> None:
+        """Forget what is kept for this live canvas, if anything."""
+        self._painters.pop(job, None)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what a painter can be told into JobError; after a lack of memory nothing is kept."""
+        try:
+            yield
+        except ModelError as error:
+            raise JobError(error.code, error.message, error.field) from error
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            # The traceback's frames hold tensors: they must go before memory can.
+            error.__traceback__ = None
+            self._free()
+            raise JobError(
+                "out_of_memory",
+                f"{self._device_name} ran out of memory; it has been freed. Try a smaller "
+                "selection or context, or fewer controls.",
+            ) from None
+
+    def _paint(self, request: Generate, emit: Emit, cancelled: Callable[[], bool]) -> None:
+        info = self._info(request)
+        depth = self._library.extra(request.model) == "depth"
+        if depth:
+            check_depth(request)
+        prompts = read_prompts(request)
+        report = Reporter(request.job, emit, cancelled, previews=request.previews)
+        area = area_of(request)
+        plan = make_plan(request, info, selected_size(area))
+        scene = make_scene(request, plan, area)
+        if plan.run == 0:
+            rgb, alpha = scene.source[..., :3], unchanged_alpha(request, scene)
+            for variant in range(request.variants):
+                emit(result(request, variant, rgb, alpha, make_recipe(request, plan, None)))
+            return
+        loaded = self._load(request.model, report)
+        tools = Tools(
+            loaded=loaded,
+            embed=self._embed(loaded),
+            preview=self._previews.get(loaded.name, lambda: make_preview(loaded)),
+            control_map=self._control_map,
+            control_nets=[
+                self._load_control(request.model, c.kind, report)
+                for c in request.controls
+                if not depth
+            ],
+        )
+        paint(request, plan, scene, prompts, tools, report, emit)
+
+    def _annotate(self, request: Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
+        drawn = self._control_map(request.kind, to_array(request.picture), True)
+        if cancelled():
+            raise Cancelled
+        grey = (drawn == drawn[..., :1]).all()
+        picture = drawn[..., 0] if grey else np.dstack([drawn, np.full_like(drawn[..., 0], 255)])
+        emit(ControlMap(job=request.job, kind=request.kind, picture=to_image(picture)))
+
+    def _live_painter(self, settings: LiveOpen, emit: Emit) -> LivePainter:
+        """The one at work, or a new one after new settings; what it is made of is cached."""
+        painter = self._painters.get(settings.job)
+        if painter is not None and painter.settings == settings:
+            return painter
+        # It may hold the last use of a model that is not wanted any more.
+        self._painters.pop(settings.job, None)
+        info = self._model(settings.model)
+        plan = make_live_plan(settings.area, info)
+        check_live(settings, self._library.extra(settings.model))
+        prompts = read_prompt(settings.model, settings.prompt, settings.negative, settings.seed)
+        report = Reporter(settings.job, emit, lambda: False)
+        loaded = self._load(settings.model, report)
+        folder = self._library.folder(settings.model)
+        unet: torch.nn.Module = loaded.unet
+        if has_few_step(folder):
+            report.stage("preparing")
+            unet = self._few_steps.get(
+                (loaded.name, loaded.digest), lambda: load_few_step(folder, loaded.unet)
+            )
+        nets = [self._load_control(settings.model, c.kind, report) for c in settings.controls]
+        tools = make_live_tools(
+            settings, plan, loaded, unet, prompts, nets, self._embed(loaded), self._control_map
+        )
+        self._painters[settings.job] = LivePainter(settings, plan, tools)
+        return self._painters[settings.job]
+
+    def _embed(self, loaded: Loaded) -> Callable[[Parsed], Text]:
+        return lambda parsed: self._texts.get(
+            (loaded.digest, parsed), lambda: embed(parsed, loaded)
+        )
+
+    def _model(self, name: str) -> ModelInfo:
+        models = {info.name: info for info in self._library.models()}
+        if name not in models:
+            names = ", ".join(models) or "none"
+            raise JobError("unknown_model", f"model must be one of: {names}.", "model")
+        return models[name]
+
+    def _info(self, request: Generate) -> ModelInfo:
+        info = self._model(request.model)
+        for field, allowed in (("action", info.actions), ("sampler", info.samplers)):
+            if getattr(request, field) not in allowed:
+                message = f"{field} must be one of {', '.join(allowed)} for {info.name}."
+                raise JobError("unsupported", message, field)
+        return info
+
+    def _load(self, name: str, report: Reporter) -> Loaded:
+        def load() -> Loaded:
+            self._release()
+            return self._library.load(
+                name,
+                self._device,
+                self._dtype,
+                lambda part, what: report.stage(
+                    "loading",
+                    step=round(part * _PERCENT),
+                    steps=_PERCENT,
+                    note=f"Loading {name}: {what}.",
+                ),
+            )
+
+        return self._models.get(name, load)
+
+    def _load_control(self, model: str, kind: str, report: Reporter) -> torch.nn.Module:
+        def load() -> torch.nn.Module:
+            report.stage("loading", note=f"Loading the ControlNet for {kind}.")
+            return self._library.load_control(model, kind, self._device, self._dtype)
+
+        return self._control_nets.get((model, kind), load)
+
+    def _control_map(self, kind: str, picture: np.ndarray, derived: bool) -> np.ndarray:
+        content = hashlib.sha256(picture.tobytes()).digest()
+        key = (kind, derived, picture.shape, content)
+        return self._maps.get(key, lambda: control_map(kind, picture, derived=derived))
+
+    def _free(self) -> None:
+        """Forget everything that holds memory on the device; live canvases begin anew."""
+        caches: tuple[Any, ...] = (
+            self._models,
+            self._previews,
+            self._control_nets,
+            self._texts,
+            self._few_steps,
+            self._painters,
+        )
+        for cache in caches:
+            cache.clear()
+        self._release()
+
+    def _release(self) -> None:
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()

@@ -1,0 +1,259 @@
+"""Where a live picture is repainted: all the arithmetic, without a model.
+
+A change is repainted in a crop around it, so that the cost of a picture follows the edit. The new
+pixels fade into what is shown a little beyond the change; farther out, where they are not seen, the
+model's freedom ends, and it holds what is shown already. Model pixels are those of the picture that the model sees; a canvas pixel and a model
+pixel are whole multiples of each other, so that every rectangle has exact counterparts in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from velatura.protocol.messages import ModelInfo
+from velatura.protocol.region import Rect, Size
+from velatura.server.worker.plan import LATENT_CELL
+
+# The area (in native squares) up to which a live picture is not scaled down.
+_MOST_AREA = 1.5
+# Of the native side: how far a change reaches, over how much the new pixels fade, and what the model
+# sees beyond them, around each change; and the side of the smallest crop.
+_REACH, _FADE, _SEEN, _LEAST = 1 / 32, 3 / 64, 1 / 32, 1 / 2
+# Sides of crops are multiples of this part of the native side: few shapes, each prepared once.
+_BUCKET = 1 / 8
+# Below this side (model pixels) a UNet's deepest layers see a single cell.
+_LEAST_SIDE = 64
+# Above this part of the picture a crop saves too little to be worth its border.
+_WORTH_IT = 0.6
+_WHITE = 255
+# Cubic interpolation looks this many pixels to each side.
+_KERNEL = 2
+
+
+@dataclass(frozen=True)
+class LivePlan:
+    """How a canvas ``area`` is seen by the model.
+
+    shrink, grow  canvas pixels per model pixel and the reverse; at least one of them is 1
+    content       the area in model pixels
+    size          content, padded right and below to whole ``multiple``s
+    native        side in pixels that the model paints best
+    """
+
+    area: Size
+    shrink: int
+    grow: int
+    content: Size
+    size: Size
+    native: int
+    multiple: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What one picture repaints, in model pixels. ``rect`` goes through the model.
+
+    free   (h/8, w/8) float32: 1 where the model is free, 0 where it holds what is shown
+    shown  (h, w) float32: the part that the new pixels have in what is shown
+    """
+
+    rect: Rect
+    free: np.ndarray
+    shown: np.ndarray
+
+    @property
+    def whole(self) -> bool:
+        return bool(self.shown.min() == 1)
+
+
+def make_live_plan(area: Size, model: ModelInfo) -> LivePlan:
+    """The plan for a canvas of ``area``: about the size that the model paints best."""
+
+    def fits(shrink: int) -> bool:
+        width, height = -(-area.width // shrink), -(-area.height // shrink)
+        largest = max(width, height) <= max(model.largest, model.native)
+        return largest and width * height <= _MOST_AREA * model.native**2
+
+    shrink, grow = 1, 1
+    while not fits(shrink):
+        shrink += 1
+    while (
+        shrink == 1
+        and (grow + 1) ** 2 * area.width * area.height <= model.native**2
+        and (grow + 1) * max(area.width, area.height) <= model.largest
+    ):
+        grow += 1
+    content = Size(-(-area.width // shrink) * grow, -(-area.height // shrink) * grow)
+    size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
+    return LivePlan(area, shrink, grow, content, size, model.native, model.multiple)
+
+
+def to_model_rect(rect: Rect, plan: LivePlan) -> Rect:
+    """The model pixels that a change of ``rect`` (canvas pixels) can change, padding included."""
+    # Enlarging mixes each pixel with its neighbours.
+    around = 1 if plan.grow > 1 else 0
+    left, top = (rect.x - around) // plan.shrink, (rect.y - around) // plan.shrink
+    right = -(-(rect.right + around) // plan.shrink)
+    bottom = -(-(rect.bottom + around) // plan.shrink)
+    left, top = max(0, left) * plan.grow, max(0, top) * plan.grow
+    right, bottom = right * plan.grow, bottom * plan.grow
+    # What lies at the edge is repeated in the padding.
+    right = plan.size.width if right >= plan.content.width else right
+    bottom = plan.size.height if bottom >= plan.content.height else bottom
+    return Rect(left, top, right - left, bottom - top)
+
+
+def source_rect(rect: Rect, plan: LivePlan) -> Rect:
+    """The canvas pixels that ``rect`` (model pixels, as of to_model_rect) is made of."""
+    around = 1 if plan.grow > 1 else 0
+    left = max(0, rect.x // plan.grow * plan.shrink - around)
+    top = max(0, rect.y // plan.grow * plan.shrink - around)
+    right = min(plan.area.width, -(-rect.right // plan.grow) * plan.shrink + around)
+    bottom = min(plan.area.height, -(-rect.bottom // plan.grow) * plan.shrink + around)
+    return Rect(left, top, right - left, bottom - top)
+
+
+def see(pixels: np.ndarray, source: Rect, rect: Rect, plan: LivePlan) -> np.ndarray:
+    """Canvas pixels (H, W, 4) uint8 of ``source`` -> model pixels (h, w, 3) uint8 of ``rect``."""
+    rgb = _on_white(pixels)
+    if plan.grow > 1:
+        g = plan.grow
+        large = (source.width * g, source.height * g)
+        rgb = cv2.resize(rgb, large, interpolation=cv2.INTER_LINEAR)
+        left, top = rect.x - source.x * g, rect.y - source.y * g
+        rgb = rgb[top : top + rect.height, left : left + rect.width]
+    elif plan.shrink > 1:
+        k = plan.shrink
+        # At the right and below the last pixel may be a part of one.
+        part = (0, -source.height % k, 0, -source.width % k)
+        rgb = cv2.copyMakeBorder(rgb, *part, cv2.BORDER_REPLICATE)
+        small = (rgb.shape[1] // k, rgb.shape[0] // k)
+        rgb = cv2.resize(rgb, small, interpolation=cv2.INTER_AREA)
+    missing = (0, rect.height - rgb.shape[0], 0, rect.width - rgb.shape[1])
+    return cv2.copyMakeBorder(rgb, *missing, cv2.BORDER_REPLICATE)
+
+
+def show(shown: np.ndarray, rect: Rect, plan: LivePlan) -> tuple[Rect, np.ndarray]:
+    """What a change of ``rect`` in ``shown`` (h, w, 3) uint8, all model pixels, changes on the canvas:
+
+    the rectangle in canvas pixels and its pixels (H, W, 4) uint8, opaque. It is the same part of the
+    whole picture that scaling the whole would give.
+    """
+    content, k, g = plan.content, plan.shrink, plan.grow
+    if k > 1:
+        rect = _grown(rect, _KERNEL, content)
+        seen = _grown(rect, _KERNEL + 1, content)
+        part = shown[seen.y : seen.bottom, seen.x : seen.right]
+        large = cv2.resize(
+            part, (part.shape[1] * k, part.shape[0] * k), interpolation=cv2.INTER_CUBIC
+        )
+        left, top = (rect.x - seen.x) * k, (rect.y - seen.y) * k
+        rgb = large[top : top + rect.height * k, left : left + rect.width * k]
+        x, y = rect.x * k, rect.y * k
+    else:
+        # Outward to whole canvas pixels.
+        left, top = rect.x // g, rect.y // g
+        right, bottom = (
+            -(-min(rect.right, content.width) // g),
+            -(-min(rect.bottom, content.height) // g),
+        )
+        part = shown[top * g : bottom * g, left * g : right * g]
+        small = (right - left, bottom - top)
+        rgb = part if g == 1 else cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+        x, y = left, top
+    height = min(rgb.shape[0], plan.area.height - y)
+    width = min(rgb.shape[1], plan.area.width - x)
+    opaque = np.full((height, width, 1), _WHITE, np.uint8)
+    return Rect(x, y, width, height), np.concatenate([rgb[:height, :width], opaque], -1)
+
+
+def crop_around(rect: Rect | None, plan: LivePlan) -> Crop:
+    """What to repaint when ``rect`` (model pixels) changed; None: everything."""
+    whole = Rect(0, 0, plan.size.width, plan.size.height)
+    if rect is not None:
+        reach, fade, seen, least = (
+            max(1, round(plan.native * part)) for part in (_REACH, _FADE, _SEEN, _LEAST)
+        )
+        margin = reach + fade + seen
+        bucket = _up(max(1, round(plan.native * _BUCKET)), plan.multiple)
+        least = _up(max(least, _LEAST_SIDE), bucket)
+        x, width = _side(rect.x, rect.width, plan.size.width, margin, bucket, least, plan.multiple)
+        y, height = _side(
+            rect.y, rect.height, plan.size.height, margin, bucket, least, plan.multiple
+        )
+        if width * height < _WORTH_IT * whole.width * whole.height:
+            crop = Rect(x, y, width, height)
+            # Blended latents decode to rings and halos, blended pixels do not: where the model
+            # begins to hold on to what is shown, nothing of it is seen any more.
+            free = _falling(rect, crop, reach + fade, margin, LATENT_CELL)
+            shown = _falling(rect, crop, reach, reach + fade, 1)
+            return Crop(crop, free, shown)
+    cells = (whole.height // LATENT_CELL, whole.width // LATENT_CELL)
+    return Crop(whole, np.ones(cells, np.float32), np.ones((whole.height, whole.width), np.float32))
+
+
+def live_steps(steps: int, strength: float, train_steps: int) -> tuple[int, ...]:
+    """The ``steps`` time steps, falling evenly over the last ``strength`` part of ``train_steps``.
+
+    Unlike int(steps * strength) of an ordinary schedule, the number of steps is the one asked for.
+    """
+    start = strength * train_steps
+    return tuple(max(1, round(start * (1 - i / steps)) - 1) for i in range(steps))
+
+
+def noise_levels(alphas_cumprod: Sequence[float], step: int) -> tuple[float, float]:
+    """(alpha, sigma) at a time step: a noisy latent is alpha * clean + sigma * noise."""
+    kept = float(alphas_cumprod[step])
+    return kept**0.5, (1 - kept) ** 0.5
+
+
+def _side(
+    start: int, length: int, limit: int, margin: int, bucket: int, least: int, multiple: int
+) -> tuple[int, int]:
+    """Start and length of a crop's side around start..start+length, inside 0..limit."""
+    # Beyond the picture's edge no margin is needed.
+    first = max(0, start - margin) // multiple * multiple
+    last = min(limit, start + length + margin)
+    wanted = max(least, _up(last - first, bucket))
+    if wanted >= limit:
+        return 0, limit
+    left = (first - (wanted - (last - first)) // 2) // multiple * multiple
+    # Aligning moves it to the left by less than what it is too long.
+    left = left if left + wanted >= last else first
+    return max(0, min(left, (limit - wanted) // multiple * multiple)), wanted
+
+
+def _falling(rect: Rect, crop: Rect, near: int, far: int, cell: int) -> np.ndarray:
+    """(h / cell, w / cell) float32 of ``crop``: 1 up to ``near`` pixels around ``rect``, 0 at ``far``."""
+
+    def along(start: int, end: int, low: int, high: int) -> np.ndarray:
+        centres = np.arange(low + cell / 2, high, cell)
+        distance = np.maximum(start - centres, centres - end)
+        return np.clip((far - distance) / (far - near), 0, 1).astype(np.float32)
+
+    columns = along(rect.x, rect.right, crop.x, crop.right)
+    rows = along(rect.y, rect.bottom, crop.y, crop.bottom)
+    return np.minimum(rows[:, None], columns[None, :])
+
+
+def _grown(rect: Rect, by: int, content: Size) -> Rect:
+    x, y = max(0, rect.x - by), max(0, rect.y - by)
+    right, bottom = min(content.width, rect.right + by), min(content.height, rect.bottom + by)
+    return Rect(x, y, right - x, bottom - y)
+
+
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 straight alpha laid on white: (H, W, 3)."""
+    alpha = pixels[..., 3:]
+    if alpha.min(initial=_WHITE) == _WHITE:
+        return np.ascontiguousarray(pixels[..., :3])
+    a = alpha.astype(np.uint16)
+    mixed = pixels[..., :3] * a + _WHITE * (_WHITE - a)
+    return ((mixed + 127) // _WHITE).astype(np.uint8)
+
+
+def _up(side: int, multiple: int) -> int:
+    return -(-side // multiple) * multiple

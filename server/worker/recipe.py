@@ -1,0 +1,48 @@
+"""The recipe that every result carries."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from velatura.models.families.base import Loaded
+from velatura.protocol.messages import Generate
+from velatura.server.worker.plan import JobPlan
+
+_PACKAGES = ("velatura", "torch", "diffusers")
+
+
+def make_recipe(request: Generate, plan: JobPlan, loaded: Loaded | None) -> dict[str, Any]:
+    """What it takes to paint it again: the request's numbers and what painted it."""
+    numbers = ("action", "model", "prompt", "negative", "strength", "steps", "guidance", "sampler",
+               "soft_edge", "keep_outline")  # fmt: skip
+    recipe: dict[str, Any] = {name: getattr(request, name) for name in numbers}
+    recipe["canvas"], recipe["region"] = asdict(request.canvas), asdict(request.region)
+    recipe["controls"] = [
+        {
+            "kind": c.kind,
+            "weight": c.weight,
+            "start": c.start,
+            "end": c.end,
+            "derived": c.picture is None,
+        }
+        for c in request.controls
+    ]
+    recipe["size"], recipe["steps_run"] = asdict(plan.size), plan.run
+    if loaded is not None:
+        recipe |= {
+            "digest": loaded.digest,
+            "dtype": str(loaded.dtype).removeprefix("torch."),
+            "device": str(loaded.device),
+            "machine": platform.machine(),
+            "versions": dict(_versions()),
+        }
+    return recipe
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in _PACKAGES)

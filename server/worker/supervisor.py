@@ -1,0 +1,204 @@
+"""Starts the worker process, passes messages both ways, and starts it again when it dies.
+
+A job that killed its worker is reported, not tried again. A worker that dies before it was ready is
+started again after a growing pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import IO
+
+from velatura.protocol import messages as m
+from velatura.protocol import stream
+from velatura.protocol.codec import decode, encode
+from velatura.protocol.errors import ProtocolError
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+# How far the worker may be ahead of us before its pipe fills and it waits.
+_MOST_UNREAD = 32
+_PIPE = 1 << 20
+_log = logging.getLogger("velatura.supervisor")
+_worker_log = logging.getLogger("velatura.worker")
+
+
+class Process:
+    """One worker process; three threads keep its pipes moving.
+
+    ``received`` gets its messages, then None at its end, and may block to slow it down.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        received: Callable[[m.Message | None], None],
+    ) -> None:
+        self._received = received
+        self._outgoing: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
+        self.last_words = ""
+        self._popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=environ,
+            # No black window beside Krita on Windows.
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self.pid = self._popen.pid
+        _widen(self._popen.stdin, self._popen.stdout)
+        self._stderr = threading.Thread(target=self._listen, daemon=True)
+        for thread in (
+            self._stderr,
+            threading.Thread(target=self._read, daemon=True),
+            threading.Thread(target=self._write, daemon=True),
+        ):
+            thread.start()
+
+    def send(self, message: m.Message) -> None:
+        """Never blocks. What a dead worker is sent is lost with it."""
+        self._outgoing.put(message)
+
+    def end(self) -> int:
+        """Kill it if it lives, and reap it. Returns its exit status (negative: a signal)."""
+        self._outgoing.put(None)
+        with contextlib.suppress(OSError):
+            self._popen.kill()
+        return self._popen.wait()
+
+    def _read(self) -> None:
+        pipe = self._popen.stdout
+        assert pipe is not None
+        try:
+            with pipe:
+                while (blob := stream.read_blob(pipe.read)) is not None:
+                    self._received(decode(blob, largest_picture=1 << 40))
+        except (ProtocolError, OSError) as error:  # it died while it wrote
+            _log.warning("the worker's pipe broke: %s", error)
+        self._stderr.join(1.0)
+        self._received(None)
+
+    def _write(self) -> None:
+        pipe = self._popen.stdin
+        assert pipe is not None
+        with contextlib.suppress(OSError), pipe:  # a dead worker: its reader says so
+            while (message := self._outgoing.get()) is not None:
+                for part in stream.pack(encode(message)):
+                    view = memoryview(part)
+                    while view:
+                        view = view[pipe.write(view) :]
+
+    def _listen(self) -> None:
+        pipe = self._popen.stderr
+        assert pipe is not None
+        with pipe, os.fdopen(os.dup(pipe.fileno()), "rb") as lines:
+            while line := lines.readline(8192):
+                text = line.decode("utf-8", "replace").rstrip()
+                if text:
+                    self.last_words = text
+                    _worker_log.info("%s", text)
+
+
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """A picture through a pipe of 64 KiB is many switches; Linux allows a megabyte."""
+    if sys.platform == "linux":
+        import fcntl
+
+        for pipe in pipes:
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # beyond the user's share: slower, not wrong
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+class Supervisor:
+    """Keeps one worker alive while ``run`` runs.
+
+    on_message  awaited for each message, in order
+    on_status   the state when there is no worker to say it
+    on_lost     the worker is gone, after its last message was handled
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        on_message: Callable[[m.Message], Awaitable[None]],
+        on_status: Callable[[m.Status], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._command = command
+        self._environ = environ
+        self._on_message = on_message
+        self._on_status = on_status
+        self._on_lost = on_lost
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def send(self, message: m.Message) -> None:
+        if self._process is not None:
+            self._process.send(message)
+
+    async def run(self) -> None:
+        """Until cancelled; then the worker is gone too."""
+        pause = _FIRST_PAUSE
+        self._on_status(m.Status(worker="starting"))
+        while True:
+            was_ready, reason = await self._one_life()
+            if was_ready:
+                pause = _FIRST_PAUSE
+                self._on_status(m.Status(worker="restarting", reason=reason))
+            else:
+                self._on_status(m.Status(worker="failed", reason=reason))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _one_life(self) -> tuple[bool, str]:
+        """(whether it got ready, a sentence on its end) of one worker process."""
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[m.Message | None] = asyncio.Queue()
+        room = threading.BoundedSemaphore(_MOST_UNREAD)
+
+        def received(message: m.Message | None) -> None:
+            room.acquire()
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and we with it
+                loop.call_soon_threadsafe(arrived.put_nowait, message)
+
+        try:
+            process = Process(self._command, self._environ, received)
+        except OSError as error:
+            return False, f"The worker process cannot be started: {error}."
+        self._process = process
+        _log.info("worker process %d starts", process.pid)
+        ready = False
+        try:
+            while (message := await arrived.get()) is not None:
+                ready = ready or isinstance(message, m.Status)
+                await self._on_message(message)
+                room.release()
+        finally:
+            self._process = None
+            status = process.end()
+        _log.error("worker process %d ended with %d", process.pid, status)
+        self._on_lost()
+        return ready, _reason(ready, status, process.last_words)
+
+
+def _reason(ready: bool, status: int, last_words: str) -> str:
+    when = "while it worked" if ready else "at its start"
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    words = "".join(c if c.isprintable() else " " for c in last_words)[:500]
+    return f"The worker process ended {when} ({how})" + (f": {words}" if words else ".")

@@ -1,0 +1,79 @@
+"""Between pictures and latents. Pictures are (h, w, 3) float32 in 0..1; latents (1, 4, h/8, w/8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from velatura.models.families.base import Loaded
+from velatura.server.worker.pixels import to_bytes
+
+# Previews are thumbnails: more would cost time that the painting needs.
+_PREVIEW_SIDE = 256
+_PROBE_SIDE = 16
+
+
+def to_tensor(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
+    """(1, 3, h, w) in -1..1 on the model's device, in its VAE's dtype."""
+    tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
+    return (tensor * 2 - 1).to(loaded.device, loaded.vae.dtype)
+
+
+@torch.no_grad()
+def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
+    """Scaled latents in the model's dtype: the mode, not a sample, so that it is one value."""
+    latents = loaded.vae.encode(to_tensor(picture, loaded)).latent_dist.mode()
+    return (latents * loaded.vae.config.scaling_factor).to(loaded.dtype)
+
+
+@torch.no_grad()
+def decode(latents: torch.Tensor, loaded: Loaded) -> np.ndarray:
+    """The picture, not clipped: NaN stays NaN, and colours may lie a little outside 0..1."""
+    scaled = latents.to(loaded.vae.dtype) / loaded.vae.config.scaling_factor
+    return _picture(loaded.vae.decode(scaled).sample)
+
+
+def make_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
+    """A fast small decoder: latents -> (h, w, 3) uint8 of at most 256 pixels a side.
+
+    The tiny autoencoder where the model has one; else the best linear map from latents to mean
+    colours, found by showing the model's own decoder some noise.
+    """
+    if loaded.tiny_vae is None:
+        return _linear_preview(loaded)
+    tiny = loaded.tiny_vae
+
+    @torch.no_grad()
+    def preview(latents: torch.Tensor) -> np.ndarray:
+        longest = 8 * max(latents.shape[-2:])
+        if longest > _PREVIEW_SIDE:
+            factor = _PREVIEW_SIDE / longest
+            latents = torch.nn.functional.interpolate(latents, scale_factor=factor, mode="area")
+        return to_bytes(_picture(tiny.decode(latents.to(tiny.dtype)).sample))
+
+    return preview
+
+
+def _linear_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn(1, 4, _PROBE_SIDE, _PROBE_SIDE, generator=generator)
+    colours = decode(probe.to(loaded.device, loaded.dtype), loaded)
+    means = cv2.resize(colours, (_PROBE_SIDE, _PROBE_SIDE), interpolation=cv2.INTER_AREA)
+    matrix = np.linalg.lstsq(_with_one(probe), means.reshape(-1, 3), rcond=None)[0]
+
+    def preview(latents: torch.Tensor) -> np.ndarray:
+        height, width = latents.shape[-2:]
+        return to_bytes((_with_one(latents) @ matrix).reshape(height, width, 3))
+
+    return preview
+
+
+def _with_one(latents: torch.Tensor) -> np.ndarray:
+    flat = latents[0].float().cpu().flatten(1).T.numpy()
+    return np.concatenate([flat, np.ones((len(flat), 1), np.float32)], 1)
+
+
+def _picture(sample: torch.Tensor) -> np.ndarray:
+    return (sample[0].float().cpu().permute(1, 2, 0).numpy() + 1) / 2

@@ -1,0 +1,27 @@
+"""What a painter chooses beside the prompt: edges, context, guides, recipes; all in a real Krita."""
+
+from __future__ import annotations
+
+
+def choices(paint, test):
+    return paint(test, "choices.py")
+
+
+def test_the_layer_ends_as_the_soft_edge_says(paint):
+    choices(paint, "ends_the_layer_with_the_soft_edge_asked_for")
+
+
+def test_a_guide_is_traced_and_is_no_part_of_the_source_even_while_visible(paint):
+    choices(paint, "traces_a_guide_and_leaves_it_out_of_the_source")
+
+
+def test_a_reopened_recipe_paints_the_same_pixels_from_a_copy_and_from_the_file(paint):
+    choices(paint, "paints_the_same_pixels_from_a_reopened_recipe")
+
+
+def test_the_white_of_an_enlarged_canvas_is_painted_over(paint):
+    choices(paint, "expands_over_the_white_of_an_enlarged_canvas")
+
+
+def test_the_keys_work_while_the_docker_is_hidden(paint):
+    choices(paint, "works_by_keys_alone_without_the_docker")

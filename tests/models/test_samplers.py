@@ -1,0 +1,95 @@
+"""The sampler table."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+from velatura.models.errors import ModelError
+from velatura.models.samplers import SAMPLERS, make_scheduler
+
+SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+}
+
+
+def sample(sampler: str, config: dict, target: torch.Tensor, steps: int = 20) -> torch.Tensor:
+    """What the sampler arrives at with a model that always sees ``target`` in the noise."""
+    scheduler = make_scheduler(sampler, config)
+    scheduler.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(7)
+    latents = torch.randn(target.shape, generator=generator) * scheduler.init_noise_sigma
+    levels = scheduler.alphas_cumprod
+    for t in scheduler.timesteps:
+        seen = scheduler.scale_model_input(latents, t)
+        low = int(t)
+        high = min(low + 1, len(levels) - 1)
+        noise = (1 - levels) / levels
+        sigma = (
+            noise[low].sqrt() + (noise[high].sqrt() - noise[low].sqrt()) * (float(t) - low)
+        ).item()
+        alpha = 1 / (1 + sigma**2)
+        epsilon = (seen - alpha**0.5 * target) / (1 - alpha) ** 0.5
+        predicted = alpha**0.5 * epsilon - (1 - alpha) ** 0.5 * target
+        output = predicted if config["prediction_type"] == "v_prediction" else epsilon
+        takes_noise = "generator" in inspect.signature(scheduler.step).parameters
+        extra = {"generator": generator} if takes_noise else {}
+        latents = scheduler.step(output, t, latents, **extra).prev_sample
+    return latents
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_every_sampler_arrives_at_the_picture_that_the_model_sees(sampler, prediction):
+    target = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    result = sample(sampler, {**SCHEDULE, "prediction_type": prediction}, target)
+    # DDIM and LCM land on the first training step, which still holds 3 % of noise.
+    assert (result - target).abs().mean() < 0.05
+
+
+def test_a_painters_choice_is_not_changed_by_the_sampler_that_the_checkpoint_was_saved_with():
+    saved = {
+        **SCHEDULE,
+        "_class_name": "DPMSolverMultistepScheduler",
+        "use_karras_sigmas": True,
+        "algorithm_type": "sde-dpmsolver++",
+        "timestep_spacing": "trailing",
+        "steps_offset": 1,
+    }
+    for name in SAMPLERS:
+        here, there = make_scheduler(name, SCHEDULE), make_scheduler(name, saved)
+        here.set_timesteps(8)
+        there.set_timesteps(8)
+        assert torch.equal(here.timesteps, there.timesteps)
+        assert {k: v for k, v in here.config.items() if k[0] != "_"} == {
+            k: v for k, v in there.config.items() if k[0] != "_"
+        }
+
+
+def test_karras_changes_the_noise_levels():
+    plain, karras = (make_scheduler(name, SCHEDULE) for name in ("DPM++ 2M", "DPM++ 2M Karras"))
+    plain.set_timesteps(10)
+    karras.set_timesteps(10)
+    assert not torch.allclose(plain.sigmas, karras.sigmas)
+
+
+@pytest.mark.parametrize("name", ["", "euler", "../Euler", "Euler\nDDIM"])
+def test_an_unknown_sampler_gets_the_list_of_those_that_there_are(name):
+    with pytest.raises(ModelError) as caught:
+        make_scheduler(name, SCHEDULE)
+    assert caught.value.field == "sampler"
+    assert caught.value.code == "unsupported"
+    assert all(known in caught.value.message for known in SAMPLERS)
+    assert "\n" not in caught.value.message
+
+
+def test_the_table_is_read_without_torch():
+    code = "import sys, velatura.models.samplers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

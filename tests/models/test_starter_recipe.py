@@ -1,0 +1,226 @@
+"""The starter's recipe: every stage runs end to end on a handful of pictures, and can go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, StableDiffusionPipeline
+from velatura.models.starter.recipe import config as recipe_config
+from velatura.models.starter.recipe.autoencoder import (
+    SCALING_FACTOR,
+    moments,
+    normalise_latents,
+    train_autoencoder,
+)
+from velatura.models.starter.recipe.config import Config, Stage
+from velatura.models.starter.recipe.control import train_control
+from velatura.models.starter.recipe.data import Pictures, to_tensor
+from velatura.models.starter.recipe.depth import depth_latents, train_depth, with_depth_channel
+from velatura.models.starter.recipe.diffusion import noised
+from velatura.models.starter.recipe.distil import consistent, distil
+from velatura.models.starter.recipe.evaluate import edge_agreement, evaluate, fidelity
+from velatura.models.starter.recipe.export import check_sizes, export
+from velatura.models.starter.recipe.judge import small_classes, train_judge
+from velatura.models.starter.recipe.lora import train_lora
+from velatura.models.starter.recipe.networks import CONTROL_KINDS, build_unet, build_vae
+from velatura.models.starter.recipe.prompts import full_prompt
+from velatura.models.starter.recipe.render import render_pictures
+from velatura.models.starter.recipe.tiny import make_tiny, tiny_config
+from velatura.models.starter.recipe.tiny_decoder import train_tiny_decoder
+from velatura.models.starter.recipe.tokenizer import build_tokenizer
+from velatura.models.starter.recipe.training import Trainer
+from velatura.models.starter.recipe.unet import train_unet
+from velatura.models.starter.recipe.world import PALETTE, VOCABULARY, labels, random_scene
+
+
+def _toy(work: Path) -> Config:
+    config = tiny_config(work)
+    stage = Stage(steps=1, minutes=5.0, batch=2, rate=1e-3, crop=32)
+    return replace(config, pictures=4, stages=dict.fromkeys(config.stages, stage))
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory) -> Config:
+    config = _toy(tmp_path_factory.mktemp("recipe"))
+    render_pictures(config, workers=1)
+    return config
+
+
+@pytest.fixture(scope="module")
+def exported(rendered) -> tuple[Config, Path]:
+    torch.set_num_threads(1)
+    for stage in (train_autoencoder, train_judge, train_unet):
+        stage(rendered)
+    for kind in CONTROL_KINDS:
+        train_control(rendered, kind)
+    for stage in (distil, train_tiny_decoder, train_depth, train_lora):
+        stage(rendered)
+    folder = rendered.work / "starter"
+    export(rendered, folder)
+    return rendered, folder
+
+
+def test_every_stage_runs_and_the_export_paints_with_every_part(exported):
+    _, folder = exported
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    assert pipeline.text_encoder.dtype == pipeline.unet.dtype == torch.float32
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.load_lora_weights(folder, weight_name="lora-few-step.safetensors", adapter_name="few")
+    pipeline.load_lora_weights(
+        folder, weight_name="lora-style-cyanotype.safetensors", adapter_name="style"
+    )
+    pipeline.set_adapters(["few", "style"])
+    pipeline.vae = AutoencoderTiny.from_pretrained(folder / "vae-tiny")
+    picture = pipeline("a house on a meadow", num_inference_steps=2, output_type="np").images
+    assert picture.shape == (1, 64, 64, 3)
+    for kind in CONTROL_KINDS:
+        assert ControlNetModel.from_pretrained(folder / f"controlnet-{kind}").config
+
+
+def test_evaluate_measures_every_row(exported, monkeypatch):
+    config, folder = exported
+    monkeypatch.setattr("velatura.models.starter.recipe.paint.STEPS", 1)
+    monkeypatch.setattr("velatura.models.starter.recipe.evaluate.VARIETY_SCENES", 50)
+    figures = evaluate(config, folder, count=2)
+    assert set(figures) >= {
+        "autoencoder",
+        "judge",
+        "base",
+        "shuffled prompts",
+        "without guidance",
+        "few steps",
+        "variety",
+        "tiny decoder",
+        "line control",
+        "depth control",
+        "segmentation control",
+        "depth UNet",
+        "seconds on this machine",
+    }
+    assert 0 <= figures["base"]["time"] <= 1
+    assert figures["autoencoder"]["psnr_db"] > 0
+
+
+def test_an_interrupted_stage_goes_on_to_the_same_weights(rendered, tmp_path):
+    def train(work: Path, *stops: float) -> torch.Tensor:
+        stages = {"unet": Stage(steps=4, minutes=60.0, batch=2, rate=1e-2)}
+        for stop in stops:
+            torch.manual_seed(0)
+            network = torch.nn.Linear(3, 3)
+            trainer = Trainer("unet", replace(rendered, work=work, stages=stages), {"n": network})
+            trainer.run(lambda _, n=network: n(torch.randn(2, 3)).square().mean(), stop_at=stop)
+        return trainer.averaged["n"].weight
+
+    whole = train(tmp_path / "whole", 1.0)
+    halves = train(tmp_path / "halves", 0.5, 1.0)
+    assert torch.equal(whole, halves)
+
+
+def test_normalised_latents_have_unit_variance_and_the_same_pictures(rendered):
+    torch.manual_seed(0)
+    vae = build_vae(rendered).eval()
+    pictures = Pictures(rendered, "train")
+    images = to_tensor(pictures.read("image", np.arange(4)))
+    with torch.no_grad():
+        before = vae.decode(vae.encode(images).latent_dist.mean).sample
+        normalise_latents(vae, vae.encode(images).latent_dist.mean)
+        after = vae.decode(vae.encode(images).latent_dist.mean).sample
+    latents = SCALING_FACTOR * moments(vae, pictures, np.arange(4))[:, :4]
+    assert latents.mean((0, 2, 3)).abs().max() < 0.05
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.05
+    assert (before - after).abs().max() < 1e-3
+
+
+def test_a_depth_channel_changes_nothing_before_training(rendered):
+    torch.manual_seed(0)
+    base = build_unet(rendered)
+    grown = with_depth_channel(rendered, base)
+    x, context = torch.randn(1, 4, 8, 8), torch.randn(1, 48, 32)
+    depth = torch.rand(1, 1, 8, 8)
+    with torch.no_grad():
+        expected = base(x, 500, context).sample
+        found = grown(torch.cat([x, depth], 1), 500, context).sample
+    assert torch.allclose(expected, found, atol=1e-5)
+
+
+def test_depth_is_scaled_to_minus_one_and_one():
+    ramp = np.tile(np.arange(64, dtype=np.uint8), (64, 1))[None]
+    small = depth_latents(ramp, 8)
+    assert small.shape == (1, 1, 8, 8)
+    assert small.min() == -1
+    assert small.max() == 1
+
+
+def test_the_consistency_function_returns_its_input_at_time_zero():
+    class Noise(torch.nn.Module):
+        def forward(self, x, t, context):
+            return type("Output", (), {"sample": torch.randn_like(x)})
+
+    x = torch.randn(2, 4, 8, 8)
+    zero = torch.zeros(2, dtype=torch.long)
+    assert torch.allclose(consistent(Noise(), x, zero, x, torch.full((1000,), 0.5)), x)
+
+
+def test_noised_latents_keep_their_variance():
+    torch.manual_seed(0)
+    batch = noised(torch.randn(64, 4, 16, 16))
+    assert abs(batch.x.var().item() - 1) < 0.05
+    assert batch.loss(batch.noise, 5.0).item() == 0
+
+
+def test_known_words_are_one_token_and_unknown_words_never_fail():
+    tokenizer = build_tokenizer(VOCABULARY, 48)
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in VOCABULARY)
+    assert len(tokenizer.tokenize("zeppelin")) > 1
+    assert tokenizer.get_vocab() == build_tokenizer(reversed(VOCABULARY), 48).get_vocab()
+    ids = tokenizer("漆 🎨 \x00 zeppelin" * 50, padding="max_length", truncation=True).input_ids
+    assert len(ids) == 48
+
+
+def test_every_word_of_a_full_prompt_is_known():
+    prompts = {full_prompt(labels(random_scene(seed))) for seed in range(300)}
+    words = {word for prompt in prompts for word in prompt.replace(",", " ").split()}
+    assert words <= set(VOCABULARY)
+
+
+def test_segmentation_colours_are_read_back_exactly():
+    colours = np.array(list(PALETTE.values()), np.uint8)
+    maps = np.broadcast_to(colours[:, None, None], (len(colours), 64, 64, 3))
+    assert (small_classes(maps).numpy() == np.arange(len(colours))[:, None, None]).all()
+
+
+def test_edges_agree_with_themselves_and_not_with_others():
+    picture = np.zeros((1, 64, 64, 3), np.uint8)
+    picture[:, 16:48, 16:48] = 255
+    line = np.zeros((1, 64, 64), np.uint8)
+    line[:, 16:48, [16, 47]] = line[:, [16, 47], 16:48] = 255
+    assert edge_agreement(picture, line) > 0.95
+    assert edge_agreement(picture, np.roll(line, 8, (1, 2))) < 0.5
+
+
+def test_fidelity_of_one_step_of_error_is_48_decibels():
+    truth = np.full((2, 8, 8, 3), 100, np.uint8)
+    figures = fidelity(truth, truth + 1)
+    assert figures["psnr_db"] == pytest.approx(48.13, abs=0.01)
+    assert figures["mean_colour_error"] == 1
+
+
+def test_a_set_that_is_too_large_is_refused(tmp_path):
+    (tmp_path / "big.safetensors").write_bytes(bytes(17 * 1024 * 1024))
+    with pytest.raises(ValueError, match="make the networks smaller"):
+        check_sizes(tmp_path)
+
+
+def test_an_unknown_profile_is_named():
+    with pytest.raises(ValueError, match=r"config\.toml has cpu, gpu"):
+        recipe_config.load("tpu")
+
+
+def test_a_tiny_checkpoint_is_the_same_for_the_same_seed(tmp_path):
+    files = [make_tiny(tmp_path / name, 3) / "unet" for name in ("a", "b")]
+    a, b = ((folder / "diffusion_pytorch_model.safetensors").read_bytes() for folder in files)
+    assert a == b

@@ -1,0 +1,484 @@
+"""The docker's widgets, by mouse and keyboard, without Krita. Run by test_in_qt.py."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from velatura.krita_plugin import state
+from velatura.krita_plugin.actions import KEY_ACTIONS
+from velatura.krita_plugin.canvas import Canvas
+from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
+from velatura.krita_plugin.state import FIRST_STRENGTHS, Guide, LinkState, Memory, Settings
+from velatura.krita_plugin.ui.panel import Panel
+from velatura.protocol import messages as m
+from velatura.protocol.region import Rect, Size
+
+QTest = importlib.import_module(f"PyQt{QT_MAJOR}.QtTest").QTest
+KEY, LEFT = Qt.Key, Qt.MouseButton.LeftButton
+SIZE = Size(100, 100)
+SELECTED = Canvas(SIZE, Rect(1, 1, 9, 9))
+LONG = "a name that is far too long for any docker " * 4
+MODEL = m.ModelInfo(
+    name="tiny",
+    family="sd15",
+    native=64,
+    multiple=8,
+    largest=128,
+    actions=m.ACTIONS,
+    controls=("line", "depth"),
+    samplers=("Euler a", "LCM"),
+    sampler="LCM",
+    steps=7,
+    guidance=3.5,
+)
+
+
+@pytest.fixture(scope="session")
+def app():
+    assert int(os.environ["VELATURA_QT"]) == QT_MAJOR
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture
+def panel(app):
+    panel = Panel()
+    panel.resize(260, 480)
+    panel.show()
+    app.processEvents()
+    return panel
+
+
+def find(panel, name):
+    (found,) = panel.findChildren(QtWidgets.QWidget, name)
+    return found
+
+
+def click(panel, name):
+    QTest.mouseClick(find(panel, name), LEFT)
+
+
+def heard(signal):
+    calls = []
+    signal.connect(lambda *values: calls.append(values))
+    return calls
+
+
+def choose(panel, action):
+    panel.press.choices[action].trigger()
+
+
+@pytest.mark.parametrize(
+    ("canvas", "label"),
+    [
+        (Canvas(SIZE, blank=True), "Generate"),
+        (Canvas(SIZE), "Refine"),
+        (SELECTED, "Fill"),
+        (Canvas(SIZE, empty=Rect(0, 0, 9, 100)), "Expand"),
+    ],
+)
+def test_the_button_says_what_will_happen(panel, canvas, label):
+    panel.show_canvas(canvas, [])
+    assert find(panel, "press").text() == label
+
+
+def test_below_full_strength_fill_becomes_refine_selection_and_back(panel):
+    panel.show_canvas(SELECTED, [])
+    find(panel, "strength").setValue(60)
+    assert find(panel, "press").text() == "Refine selection"
+    find(panel, "strength").setValue(100)
+    assert find(panel, "press").text() == "Fill"
+    assert panel.memory.strengths["refine_selection"] == 60
+
+
+def test_each_action_remembers_its_strength(panel):
+    panel.show_canvas(Canvas(SIZE), [])
+    find(panel, "strength").setValue(30)
+    choose(panel, "generate")
+    assert not find(panel, "strength").isEnabled()
+    panel.show_canvas(SELECTED, [])
+    choose(panel, "refine_selection")
+    assert find(panel, "strength").value() == 45
+    panel.show_canvas(Canvas(SIZE), [])
+    assert find(panel, "strength").value() == 30
+    assert panel.memory.strengths["refine"] == 30
+
+
+def test_the_menu_overrides_until_the_canvas_asks_another_question(panel):
+    panel.show_canvas(Canvas(SIZE), [])
+    choose(panel, "generate")
+    panel.show_canvas(Canvas(SIZE), [])
+    assert panel.action == "generate"
+    panel.show_canvas(SELECTED, [])
+    assert panel.action == "fill"
+
+
+def test_the_menu_offers_only_what_this_canvas_can_have(panel):
+    panel.show_canvas(Canvas(SIZE), [])
+    enabled = {name for name, choice in panel.press.choices.items() if choice.isEnabled()}
+    assert enabled == {"", "generate", "refine"}
+
+
+def test_enter_paints_alt_enter_breaks_the_line_and_escape_leaves(panel):
+    presses, prompt = heard(panel.pressed), find(panel, "prompt")
+    prompt.setFocus()
+    QTest.keyClicks(prompt, "a")
+    QTest.keyClick(prompt, KEY.Key_Return, Qt.KeyboardModifier.AltModifier)
+    QTest.keyClicks(prompt, "b")
+    assert presses == []
+    QTest.keyClick(prompt, KEY.Key_Return)
+    QTest.keyClick(prompt, KEY.Key_Enter)
+    assert len(presses) == 2
+    assert panel.settings.prompt == "a\nb"
+    cancelled = heard(panel.cancelled)
+    QTest.keyClick(prompt, KEY.Key_Escape)
+    assert not prompt.hasFocus()
+    assert cancelled == []
+
+
+def test_the_buttons_say_what_the_painter_wants(panel, app):
+    presses, cancels = heard(panel.pressed), heard(panel.cancelled)
+    click(panel, "press")
+    panel.show_painting(True)
+    app.processEvents()
+    click(panel, "cancel")
+    assert (len(presses), len(cancels)) == (1, 1)
+    starts = heard(panel.connection.start_server)
+    panel.show_link(LinkState(state.NO_SERVER, "No server is running."))
+    app.processEvents()
+    click(panel, "start_server")
+    assert len(starts) == 1
+
+
+def test_the_light_says_why_and_offers_to_start_only_when_that_helps(panel):
+    for kind in (state.READY, state.LOADING, state.REFUSED, state.RESTARTING, state.CONNECTING):
+        panel.show_link(LinkState(kind, "Because."))
+        assert not find(panel, "start_server").isVisible()
+        assert find(panel, "reason").text() == "Because."
+    panel.show_link(LinkState(state.NO_SERVER, "None."))
+    assert find(panel, "start_server").isVisible()
+
+
+def test_a_model_brings_its_own_steps_guidance_sampler_and_guides(panel):
+    panel.show_models((MODEL,))
+    settings = panel.settings
+    assert (settings.model, settings.steps, settings.guidance) == ("tiny", 7, 3.5)
+    assert settings.sampler == "LCM"
+    assert find(panel, "guide").isEnabled()
+    panel.show_models((replace(MODEL, name="bare", controls=()),))
+    assert not find(panel, "guide").isEnabled()
+
+
+def test_the_same_catalogue_again_leaves_what_the_painter_set(panel):
+    panel.show_models((MODEL, replace(MODEL, name="other", steps=30)))
+    find(panel, "model").setCurrentIndex(1)
+    find(panel, "steps").setValue(11)
+    panel.show_models((MODEL, replace(MODEL, name="other", steps=30)))
+    assert (panel.settings.model, panel.settings.steps) == ("other", 11)
+
+
+def test_the_remembered_model_is_chosen_when_the_server_has_it(app):
+    panel = Panel(Memory(FIRST_STRENGTHS, model="other", variants=3))
+    panel.show_models((MODEL, replace(MODEL, name="other")))
+    assert panel.settings.model == "other"
+    assert panel.settings.variants == 3
+
+
+def test_each_guide_is_what_its_fields_say(panel, app):
+    panel.show_models((MODEL,))
+    layers = [("{1}", "lines"), ("{2}", "paint")]
+    panel.show_canvas(Canvas(SIZE), layers)
+    assert panel.settings.guides == ()
+    click(panel, "guide")
+    for _ in range(2):
+        find(panel, "guide_add").click()
+    find(panel, "guide_layer_1").setCurrentIndex(1)
+    find(panel, "guide_influence_1").setValue(80)
+    find(panel, "guide_from_1").setValue(20)
+    find(panel, "guide_kind_2").setCurrentIndex(1)
+    assert panel.settings.guides == (Guide("line", "{2}", 80, 20, 100), Guide("depth", "{1}"))
+    assert find(panel, "guide").text() == "Guides (2)"
+    find(panel, "guide_on_1").click()
+    assert panel.settings.active_guides == (Guide("depth", "{1}"),)
+    find(panel, "guide_remove_1").click()
+    app.processEvents()
+    assert panel.settings.guides == (Guide("depth", "{1}"),)
+
+
+def test_a_guide_never_moves_to_another_layer_by_itself(panel):
+    panel.show_models((MODEL,))
+    panel.show_canvas(Canvas(SIZE), [("{1}", "lines"), ("{2}", "paint")])
+    panel.guide.add_row(Guide("depth", "{2}"))
+    panel.show_canvas(Canvas(SIZE), [("{3}", "other")])
+    assert find(panel, "guide_layer_1").currentText() == "(not in this picture)"
+    assert panel.settings.guides == (Guide("depth", "{2}"),)
+    panel.show_canvas(Canvas(SIZE), [("{3}", "new"), ("{2}", "paint")])
+    assert find(panel, "guide_layer_1").currentText() == "paint"
+
+
+def test_guides_are_replaced_as_a_recipe_says(panel, app):
+    panel.show_models((MODEL,))
+    panel.show_canvas(Canvas(SIZE), [("{1}", "lines"), ("{2}", "paint")])
+    wanted = (Guide("depth", "{2}", 150, 40, 50, on=False), Guide("line", "{9}"))
+    panel.guide.add_row()
+    panel.guide.show_guides(wanted)
+    app.processEvents()
+    assert panel.settings.guides == wanted
+    assert find(panel, "guide_add").isVisible()
+
+
+def test_trace_asks_for_the_map_of_its_own_row(panel):
+    panel.show_models((MODEL,))
+    panel.show_canvas(Canvas(SIZE), [("{1}", "lines"), ("{2}", "map")])
+    click(panel, "guide")
+    first, second = panel.guide.add_row(), panel.guide.add_row()
+    rows = heard(panel.guide.traced)
+    find(panel, "guide_trace_2").click()
+    assert rows == [(second,)]
+    second.follow("{2}")
+    assert (first.guide.layer, second.guide.layer) == ("{1}", "{2}")
+
+
+def test_layers_are_left_out_and_come_back_with_their_picture(panel):
+    layers = [("{1}", "A & B"), ("{2}", "paint")]
+    panel.show_canvas(Canvas(SIZE), layers)
+    button = find(panel, "leave_out")
+    assert button.text() == "nothing"
+    changes = heard(panel.source.changed)
+    panel.source.menu.actions()[1].trigger()
+    assert panel.settings.leave_out == ("{2}",)
+    assert (button.text(), len(changes)) == ("paint", 1)
+    panel.show_canvas(Canvas(SIZE), [("{9}", "another picture")])
+    assert panel.settings.leave_out == ()
+    panel.show_canvas(Canvas(SIZE), layers)
+    assert panel.settings.leave_out == ("{2}",)
+    panel.source.leave(("{1}", "{2}"))
+    assert button.text() == "2 layers"
+    panel.source.menu.actions()[1].trigger()
+    assert panel.settings.leave_out == ("{1}",)
+
+
+def test_a_seed_is_used_again_only_when_locked(panel):
+    panel.chance.show_seed(4294967295)
+    assert panel.settings.seed is None
+    click(panel, "seed_lock")
+    assert panel.settings.seed == 4294967295
+
+
+def test_typing_a_seed_locks_it(panel):
+    seed = find(panel, "seed")
+    seed.setFocus()
+    QTest.keyClicks(seed, "x12-")
+    assert panel.settings.seed == 12
+    assert find(panel, "seed_lock").isChecked()
+
+
+def test_an_error_is_a_line_with_retry_and_no_dialogue(panel, app):
+    again = []
+    panel.notice.say("The device is out of memory.", lambda: again.append(1))
+    assert find(panel, "notice").text() == "The device is out of memory."
+    app.processEvents()
+    click(panel, "retry")
+    assert again == [1]
+    assert not find(panel, "notice_frame").isVisible()
+    panel.notice.say("Just so.")
+    assert not find(panel, "retry").isVisible()
+    assert app.activeModalWidget() is None
+
+
+def test_the_strip_hands_out_the_chosen_picture(panel, app):
+    image = QtGui.QImage(40, 20, QtGui.QImage.Format.Format_RGBA8888)
+    image.fill(Qt.GlobalColor.red)
+    for variant in range(3):
+        panel.strip.add("job", variant, image, f"picture {variant}")
+    app.processEvents()
+    kept, discarded = heard(panel.strip.kept), heard(panel.strip.discarded)
+    find(panel, "strip").setCurrentRow(1)
+    click(panel, "keep")
+    click(panel, "discard")
+    assert (kept, discarded) == ([("job", 1)], [("job", 1)])
+    for variant in range(3):
+        panel.strip.remove("job", variant)
+    assert not find(panel, "strip").isVisible()
+
+
+def test_long_names_and_a_full_docker_never_widen_it(panel, app):
+    panel.show_models(
+        (replace(MODEL, name=LONG[:200], samplers=(LONG[:200],), sampler=LONG[:200]),)
+    )
+    panel.show_link(LinkState(state.NO_SERVER, LONG))
+    panel.show_canvas(SELECTED, [("{1}", LONG)])
+    panel.notice.say(LONG, lambda: None)
+    panel.strip.add("job", 0, QtGui.QImage(9, 9, QtGui.QImage.Format.Format_RGBA8888), LONG)
+    panel.show_painting(True)
+    panel.guide.add_row()
+    panel.source.leave(("{1}",))
+    panel.progress.show_stage(LONG, 0.5, LONG)
+    panel.show_preview(QtGui.QImage(999, 500, QtGui.QImage.Format.Format_RGBA8888))
+    for name in ("guide", "advanced"):
+        find(panel, name).setChecked(True)
+    find(panel, "prompt").setPlainText(LONG)
+    app.processEvents()
+    app.processEvents()
+    assert panel.minimumSizeHint().width() <= 260
+    assert panel.width() == 260
+    options = find(panel, "options")
+    assert options.widget().width() <= options.viewport().width()
+
+
+def test_a_quiet_docker_fits_into_480_pixels(panel):
+    assert panel.minimumSizeHint().height() <= 480
+
+
+def test_the_wheel_over_a_field_that_is_not_in_use_changes_nothing(panel, app):
+    slider = find(panel, "strength")
+    slider.clearFocus()
+    before = slider.value()
+    at = slider.rect().center()
+    event = QtGui.QWheelEvent(
+        QtCore.QPointF(at),
+        QtCore.QPointF(slider.mapToGlobal(at)),
+        QtCore.QPoint(0, 0),
+        QtCore.QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    app.sendEvent(slider, event)
+    assert slider.value() == before
+
+
+def test_every_word_on_the_docker_has_a_tooltip_or_is_a_sentence(panel):
+    silent = [
+        widget.objectName()
+        for widget in panel.findChildren(QtWidgets.QWidget)
+        if isinstance(widget, (QtWidgets.QAbstractSpinBox, QtWidgets.QComboBox, QtWidgets.QSlider))
+        and not widget.toolTip()
+    ]
+    assert silent == []
+
+
+def test_the_soft_edge_is_automatic_until_the_painter_sets_it(panel):
+    panel.show_canvas(Canvas(SIZE, Rect(0, 0, 500, 400)), [])
+    edge = find(panel, "soft_edge")
+    assert edge.text() == "Automatic, 8 px"
+    assert panel.settings.soft_edge is None
+    edge.setValue(0)
+    assert (edge.text(), panel.settings.soft_edge) == ("0 px", 0)
+    panel.show_canvas(Canvas(SIZE), [])
+    assert not edge.isEnabled()
+
+
+def test_keep_outline_is_on_and_is_the_painters_for_the_current_layer_only(panel):
+    outline = find(panel, "keep_outline")
+    panel.show_canvas(Canvas(SIZE), [])
+    assert not outline.isEnabled()
+    find(panel, "paint_from").setCurrentIndex(1)
+    assert outline.isEnabled()
+    assert panel.settings.keep_outline
+    outline.setChecked(False)
+    assert not panel.settings.keep_outline
+    panel.show_canvas(SELECTED, [])
+    assert panel.action == "fill"
+    assert not outline.isEnabled()
+
+
+def test_the_docker_says_before_the_press_how_much_the_result_is_enlarged(panel):
+    panel.show_models((MODEL,))
+    enlarged = find(panel, "enlarged")
+    panel.show_canvas(Canvas(Size(64, 64)), [])
+    assert not enlarged.isVisibleTo(panel)
+    panel.show_canvas(Canvas(Size(256, 256), Rect(100, 100, 20, 20)), [])
+    assert not enlarged.isVisibleTo(panel)
+    context = find(panel, "context")
+    context.setCurrentIndex(context.findData("whole"))
+    assert enlarged.isVisibleTo(panel)
+    assert "enlarged 4.0 times" in enlarged.text()
+    assert panel.settings.context == "whole"
+
+
+def test_a_reopened_recipe_fills_every_field_and_leaves_its_layer_out(panel):
+    panel.show_models((MODEL, replace(MODEL, name="other", samplers=("Euler a",))))
+    panel.show_canvas(SELECTED, [("{1}", "paint"), ("{2}", "made")])
+    settings = Settings(
+        prompt="a boat",
+        negative="fog",
+        strength=35,
+        paint_from="layer",
+        guides=(Guide("depth", "{1}", 70, 5, 60),),
+        leave_out=("{1}",),
+        context="wide",
+        soft_edge=9,
+        keep_outline=False,
+        variants=1,
+        seed=4294967295,
+        model="other",
+        steps=33,
+        guidance=2.5,
+        sampler="Euler a",
+    )
+    panel.show_recipe("refine_selection", settings, "{2}")
+    assert panel.settings == replace(settings, leave_out=("{1}", "{2}"))
+    assert panel.action == "refine_selection"
+    assert find(panel, "press").text() == "Refine selection"
+
+
+def test_reopen_is_offered_only_where_there_is_a_recipe(panel):
+    button = find(panel, "reopen")
+    assert not button.isVisible()
+    panel.recipe.setVisible(True)
+    wishes = heard(panel.recipe.reopened)
+    click(panel, "reopen")
+    assert len(wishes) == 1
+
+
+def run(panel, name):
+    return KEY_ACTIONS[name].run(panel)
+
+
+def test_the_keys_do_what_the_docker_does_and_say_so(panel):
+    presses, cancels = heard(panel.pressed), heard(panel.cancelled)
+    panel.show_canvas(SELECTED, [])
+    assert run(panel, "velatura_generate") == "Fill"
+    assert run(panel, "velatura_cancel") == "Nothing is being painted."
+    panel.show_painting(True)
+    assert run(panel, "velatura_cancel") == "Cancelled"
+    assert (len(presses), len(cancels)) == (1, 1)
+    panel.notice.say("No layer is active.")
+    assert run(panel, "velatura_generate") == "No layer is active."
+
+
+def test_the_keys_for_strength_go_in_steps_and_change_the_action(panel):
+    panel.show_canvas(SELECTED, [])
+    assert run(panel, "velatura_strength_down") == "Refine selection, strength 95 %"
+    assert run(panel, "velatura_strength_up") == "Fill, strength 100 %"
+    panel.show_canvas(Canvas(SIZE, blank=True), [])
+    assert "has no strength" in run(panel, "velatura_strength_up")
+
+
+def test_the_keys_keep_and_discard_the_chosen_picture(panel):
+    image = QtGui.QImage(4, 4, QtGui.QImage.Format.Format_RGBA8888)
+    kept, discarded = heard(panel.strip.kept), heard(panel.strip.discarded)
+    assert run(panel, "velatura_keep") == "No picture waits."
+    panel.strip.add("job", 2, image, "a boat")
+    run(panel, "velatura_keep")
+    run(panel, "velatura_discard")
+    assert (kept, discarded) == ([("job", 2)], [("job", 2)])
+
+
+def test_every_key_is_known_to_kritas_shortcut_settings(panel):
+    import velatura.krita_plugin as package
+
+    file = Path(package.__path__[0]) / "velatura.action"
+    names = {action.get("name") for action in ElementTree.parse(file).iter("Action")}
+    assert names == {"velatura_show", *KEY_ACTIONS}
+    titles = {a.get("name"): a.findtext("text") for a in ElementTree.parse(file).iter("Action")}
+    assert all(titles[name] == action.text for name, action in KEY_ACTIONS.items())
+    wishes = heard(panel.recipe.removed)
+    run(panel, "velatura_remove_recipes")
+    assert len(wishes) == 1

@@ -1,0 +1,41 @@
+"""A tiny random-weight checkpoint in the starter's layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from painting import make_tiny_engine
+from velatura.models.starter.recipe.tiny import make_tiny
+from velatura.server.worker.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def inpaint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with a UNet of 9 channels."""
+    from diffusers import UNet2DConditionModel
+
+    folder = make_tiny(tmp_path_factory.mktemp("models") / "tiny")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel.from_config({**config, "in_channels": 9})
+    unet.save_pretrained(folder / "unet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_folder: Path) -> Engine:
+    return make_tiny_engine(tiny_folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from painting import ask, scenery
+from test_plan import a_model
+from velatura.models.families.base import Loaded
+from velatura.models.library import Library
+from velatura.models.samplers import SAMPLERS, make_scheduler
+from velatura.protocol.region import Size
+from velatura.server.worker.denoise import Conditioning, Ground, denoise, level, renoise
+from velatura.server.worker.errors import Cancelled, JobError
+from velatura.server.worker.plan import JobPlan, make_plan
+from velatura.server.worker.prompts import parse
+from velatura.server.worker.text import embed
+from velatura.server.worker.vae import encode
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_folder) -> Loaded:
+    library = Library([], starter=tiny_folder)
+    return library.load("tiny", torch.device("cpu"), torch.float32, lambda *_: None)
+
+
+def plan_of(strength: float = 1.0, steps: int = 6) -> JobPlan:
+    request = ask(scenery(SIDE, SIDE), action="refine", strength=strength, steps=steps)
+    return make_plan(request, a_model(SIDE, SIDE), Size(SIDE, SIDE))
+
+
+def run(
+    loaded: Loaded,
+    mask: torch.Tensor | None,
+    *,
+    sampler: str = "Euler",
+    strength: float = 1.0,
+    steps: int = 6,
+    seed: int = 3,
+    on_step=lambda *_: None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(the source's latents, the finished ones)."""
+    source = encode(scenery(SIDE, SIDE)[..., :3].astype(np.float32) / 255, loaded)
+    conditioning = Conditioning(
+        embed(parse("a red house"), loaded),
+        embed(parse(""), loaded),
+        3.0,
+    )
+    scheduler = make_scheduler(sampler, loaded.scheduler_config)
+    ground = Ground(source, source, mask)
+    plan = plan_of(strength, steps)
+    return source, denoise(loaded, plan, scheduler, ground, conditioning, seed, on_step)
+
+
+def columns(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values).repeat(8, 1)[None, None]
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_where_the_mask_is_zero_the_latents_are_the_sources(
+    loaded: Loaded, sampler: str, strength: float
+) -> None:
+    source, made = run(loaded, columns([0] * 4 + [1] * 4), sampler=sampler, strength=strength)
+    assert torch.equal(made[..., :4], source[..., :4])
+    assert (made[..., 4:] != source[..., 4:]).all()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_gradient_mask_gives_monotone_change(loaded: Loaded, sampler: str) -> None:
+    mask = columns([0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1])
+    total = torch.zeros(8)
+    for seed in range(4):
+        source, made = run(loaded, mask, sampler=sampler, steps=12, seed=seed)
+        total += (made - source).abs().mean((0, 1, 2))
+    assert total[0] == 0
+    # Random weights wander: what must rise are the means over neighbours.
+    means = total.unfold(0, 3, 1).mean(-1)
+    assert (means.diff() > 0).all(), total
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_full_mask_is_no_mask(loaded: Loaded, sampler: str) -> None:
+    if sampler == "UniPC":
+        pytest.skip("a masked UniPC runs without its corrector")
+    _, with_mask = run(loaded, columns([1] * 8), sampler=sampler)
+    _, without = run(loaded, None, sampler=sampler)
+    assert torch.equal(with_mask, without)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_noise_levels_fall_from_step_to_step_to_nothing(loaded: Loaded, sampler: str) -> None:
+    scheduler = make_scheduler(sampler, loaded.scheduler_config)
+    scheduler.set_timesteps(6)
+    levels = [level(scheduler, i) for i in range(len(scheduler.timesteps) + 1)]
+    sigmas = [sigma for _, sigma in levels]
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert levels[-1] == (1.0, 0.0)
+    assert sigmas[0] > 0.9
+    for alpha, sigma in levels:
+        assert alpha**2 + sigma**2 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_renoise_is_what_the_scheduler_itself_would_do(loaded: Loaded, sampler: str) -> None:
+    scheduler = make_scheduler(sampler, loaded.scheduler_config)
+    scheduler.set_timesteps(6)
+    x0, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    theirs = scheduler.add_noise(x0, noise, scheduler.timesteps[3:4])
+    assert torch.allclose(renoise(x0, noise, scheduler, 3), theirs, atol=1e-5)
+
+
+def test_a_step_that_raises_ends_the_run_at_once(loaded: Loaded) -> None:
+    steps = []
+
+    def stop(done: int, _: object) -> None:
+        steps.append(done)
+        if done == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(loaded, None, on_step=stop)
+    assert steps == [1, 2]
+    assert not loaded.unet._forward_hooks
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Heun", "LCM"])
+def test_steps_are_counted_as_the_painter_asked(loaded: Loaded, sampler: str) -> None:
+    steps: list[int] = []
+    run(loaded, None, sampler=sampler, strength=0.5, on_step=lambda done, _: steps.append(done))
+    assert steps == [1, 2, 3]
+
+
+def test_the_prediction_of_the_last_step_is_the_finished_picture(loaded: Loaded) -> None:
+    seen: list[torch.Tensor] = []
+    _, made = run(loaded, None, on_step=lambda _, predict: seen.append(predict()))
+    assert torch.allclose(seen[-1], made, atol=1e-3)
+    assert (seen[0] - made).abs().mean() > (seen[-2] - made).abs().mean()
+
+
+def test_steps_beyond_what_the_sampler_can_are_one_sentence(loaded: Loaded) -> None:
+    with pytest.raises(JobError, match="steps") as caught:
+        run(loaded, None, sampler="LCM", steps=60)
+    assert (caught.value.code, caught.value.field) == ("invalid_field", "steps")

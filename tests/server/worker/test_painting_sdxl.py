@@ -1,0 +1,163 @@
+"""Painting with Stable Diffusion XL: every job, and the pixels of the stock pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import edit, make_sdxl
+from live_painting import Easel, opened
+from painting import ask, composite, make_tiny_engine, painted, scenery
+from velatura.models.library import Library
+from velatura.models.samplers import make_scheduler
+from velatura.protocol.messages import Control
+from velatura.server.worker.engine import Engine
+from velatura.server.worker.errors import Cancelled
+from velatura.server.worker.prompts import parse
+from velatura.server.worker.text import embed
+
+SIDE = 64
+HARD = np.zeros((SIDE, SIDE), np.uint8)
+HARD[16:48, 16:48] = 255
+LINE = (Control(kind="line"),)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return make_sdxl(tmp_path_factory.mktemp("xl") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def plain(folder) -> Engine:
+    return make_tiny_engine(folder)
+
+
+@pytest.fixture(scope="module")
+def inpaint_folder(tmp_path_factory, folder) -> Path:
+    from shutil import copytree
+
+    made = make_sdxl(tmp_path_factory.mktemp("xl") / "tiny", in_channels=9)
+    copytree(folder / "controlnet-line", made / "controlnet-line")
+    return made
+
+
+@pytest.fixture(scope="module")
+def inpaint(inpaint_folder) -> Engine:
+    return make_tiny_engine(inpaint_folder)
+
+
+@pytest.mark.parametrize("which", ["plain", "inpaint"])
+@pytest.mark.parametrize("controls", [(), LINE, (*LINE, Control(kind="scribble"))])
+@pytest.mark.parametrize(
+    "how", [{"action": "fill"}, {"action": "refine", "strength": 0.6}, {"action": "generate"}]
+)
+def test_it_paints_inside_the_selection_only(
+    request, which: str, controls: tuple[Control, ...], how: dict[str, Any]
+) -> None:
+    below = scenery(SIDE, SIDE)
+    asked = ask(below, HARD, controls=controls, **how)
+    layer = painted(request.getfixturevalue(which), asked)
+    after = composite(layer, below)
+    assert (after[HARD == 0] == below[HARD == 0]).all()
+    assert (after[HARD > 0] != below[HARD > 0]).any()
+
+
+@pytest.mark.parametrize("which", ["plain", "inpaint"])
+def test_it_expands(request, which: str) -> None:
+    below = scenery(SIDE, SIDE)
+    below[:, 40:] = 0
+    layer = painted(request.getfixturevalue(which), ask(below, action="expand"))
+    assert (layer[:, 40:, 3] == 255).all()
+    assert (layer[:, :40, 3] == 0).all()
+
+
+@pytest.mark.parametrize("which", ["plain", "inpaint"])
+@pytest.mark.parametrize("controls", [(), LINE])
+def test_a_cancel_stops_within_one_step(request, which: str, controls: tuple[Control, ...]) -> None:
+    steps: list[int] = []
+
+    def emit(message: Any) -> None:
+        if getattr(message, "stage", "") == "painting":
+            steps.append(message.step)
+
+    engine = request.getfixturevalue(which)
+    asked = ask(scenery(SIDE, SIDE), steps=10, controls=controls)
+    with pytest.raises(Cancelled):
+        engine.run(asked, emit, lambda: bool(steps) and steps[-1] >= 2)
+    assert steps[-1] == 2
+
+
+@pytest.mark.parametrize("change", [{"prompt": "(a red house:1.4)"}, {"negative": "night"}])
+def test_what_the_painter_writes_changes_the_pixels(plain: Engine, change: dict[str, str]) -> None:
+    before, after = (
+        painted(plain, ask(scenery(SIDE, SIDE), action="generate", **words))
+        for words in ({}, change)
+    )
+    assert (before != after).any()
+
+
+@pytest.mark.parametrize("negative", ["", "night"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", ["Euler", "DPM++ 2M Karras"])
+def test_generate_gives_the_pixels_of_the_stock_pipeline(
+    folder: Path, sampler: str, prediction: str, negative: str
+) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    edit(folder / "scheduler" / "scheduler_config.json", prediction_type=prediction)
+    engine = make_tiny_engine(folder)
+    settings = {"guidance": 4.0, "sampler": sampler, "negative": negative}
+    ours = painted(engine, ask(scenery(SIDE, SIDE), action="generate", **settings))
+    stock = StableDiffusionXLPipeline.from_pretrained(folder, local_files_only=True)
+    stock.set_progress_bar_config(disable=True)
+    config = dict(stock.scheduler.config)
+    stock.scheduler = make_scheduler(sampler, config)
+    theirs = stock(
+        "a red house",
+        negative_prompt=negative or None,
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=4,
+        guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(7),
+        output_type="np",
+    ).images[0]
+    # Rounding to bytes, and the layout in memory (channels last) with the last bits of a sum.
+    assert np.abs(ours[..., :3] / 255 - theirs).max() < 0.5 / 255 + 1e-4
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_it_paints_live(plain: Engine, guidance: float) -> None:
+    shown = []
+    for prompt in ("a red house", "a blue boat"):
+        settings = opened(SIDE, SIDE, prompt=prompt, guidance=guidance, controls=LINE)
+        easel = Easel(settings, scenery(SIDE, SIDE), plain)
+        easel.key()
+        assert easel.paint() is not None
+        shown.append(easel.shown)
+    assert (shown[0] != shown[1]).any()
+
+
+def test_both_encoders_say_what_the_stock_pipeline_hears(folder: Path) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    loaded = Library([], starter=folder).load("tiny", "cpu", torch.float32, lambda *_: None)
+    stock = StableDiffusionXLPipeline.from_pretrained(folder, local_files_only=True)
+    theirs, _, pooled, _ = stock.encode_prompt("a red house", do_classifier_free_guidance=False)
+    text = embed(parse("a red house"), loaded)
+    assert torch.equal(text.embeddings, theirs)
+    assert torch.equal(text.pooled, pooled)
+    skipped = embed(parse("a red house"), loaded, skip=1)
+    assert not torch.equal(skipped.embeddings, theirs)
+
+
+def test_inpainting_leaves_the_shared_autoencoder_in_its_precision(inpaint_folder: Path) -> None:
+    edit(inpaint_folder / "vae" / "config.json", force_upcast=True)
+    engine = make_tiny_engine(inpaint_folder, torch.float16)
+    below = scenery(SIDE, SIDE)
+    painted(engine, ask(below, HARD))
+    (loaded,) = engine._models._values.values()
+    assert loaded.vae.dtype == torch.float32
