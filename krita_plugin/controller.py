@@ -1,45 +1,30 @@
-"""From a press to a layer: takes the panel's wishes to the document and the server, and back."""
+"""From a press to a result: takes the panel's wishes to the document and the server."""
 
 from __future__ import annotations
 
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.errors import LocalError
-from ..protocol.region import Rect
-from . import canvas, capture, recipe, recipes, trace
+from . import canvas, capture, trace
 from .capture import CaptureError
-from .document import Document, DocumentError, LayerGone
+from .document import Document, DocumentError
 from .images import rgba_image
 from .link import Link
+from .painting import Painting
 from .qt import QtCore
 from .reopen import Reopening
-from .state import LAYER, LinkState, Settings, stage_words
+from .results import Results
+from .state import LAYER, LinkState, stage_words
 from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
 from .ui.words import tr
-
-
-@dataclass(frozen=True)
-class Painting:
-    """One press: what was asked, from which document, and above which layer it belongs.
-
-    source: the layer that is painted over, None for everything visible.
-    """
-
-    request: m.Generate
-    action: str
-    settings: Settings
-    document: Document
-    name: str
-    source: str | None
-    above: str | None
 
 
 class Controller(QtCore.QObject):
@@ -57,12 +42,12 @@ class Controller(QtCore.QObject):
         self._paintings: dict[str, Painting] = {}
         self._tracings: dict[str, Tracing] = {}
         self._open: dict[str, m.Progress | None] = {}  # jobs without a final answer, in order
-        self._waiting: dict[tuple[str, int], m.Result] = {}  # for the painter to decide
         self._arrivals: dict[str, int] = {}
         self._limits: m.Limits | None = None
         self._is_connected = False
         self._seen: Any = None
         self.recipes = Reopening(panel, self._active)
+        self.results = Results(panel, link, self._active, self)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
         panel.entered.connect(self.look)
@@ -70,8 +55,6 @@ class Controller(QtCore.QObject):
         panel.recipe.removed.connect(self.recipes.remove_all)
         panel.guide.traced.connect(self._trace)
         panel.connection.start_server.connect(link.start_server)
-        panel.strip.kept.connect(self._keep)
-        panel.strip.discarded.connect(self._discard)
         link.state_changed.connect(self._link_changed)
         link.catalogue.connect(panel.show_models)
         link.limits.connect(self._limit)
@@ -283,31 +266,7 @@ class Controller(QtCore.QObject):
     def _arrived(self, result: m.Result) -> None:
         painting = self._paintings.get(result.job)
         self._arrivals[result.job] = self._arrivals.get(result.job, 0) + 1
-        if painting is None:
-            self._wait(result, tr("from an earlier start of Krita"))
-        elif not painting.document.is_open:
-            self._wait(result, painting.name)
-            self._panel.notice.say(
-                tr(
-                    '"{name}" was closed: its picture waits here. Keep puts it into the picture '
-                    "that is open.",
-                    name=painting.name,
-                )
-            )
-        elif painting.document.size != painting.request.canvas:
-            # What was selected may have moved: nothing is placed without the painter.
-            self._wait(result, painting.name)
-            self._panel.notice.say(
-                tr(
-                    '"{name}" was resized: its picture waits here. Keep puts it where it was '
-                    "asked for.",
-                    name=painting.name,
-                )
-            )
-        elif painting.settings.variants > 1:
-            self._wait(result, recipe.layer_name(painting.action, painting.request.prompt))
-        else:
-            self._insert(result, painting, painting.document)
+        self.results.arrive(result, painting)
         if result.last:
             self._close(result.job)
 
@@ -325,66 +284,3 @@ class Controller(QtCore.QObject):
         self._open.pop(job, None)
         self._panel.progress.picture.show_image(None)
         self._show_progress()
-
-    # Placing
-
-    def _wait(self, result: m.Result, about: str) -> None:
-        self._waiting[result.job, result.variant] = result
-        picture = result.picture
-        self._panel.strip.add(
-            result.job,
-            result.variant,
-            rgba_image(picture.data, picture.width, picture.height),
-            about,
-        )
-
-    def _keep(self, job: str, variant: int) -> None:
-        painting = self._paintings.get(job)
-        document = self._active()
-        if painting is not None and painting.document.is_open:
-            document = painting.document
-        if document is None:
-            self._panel.notice.say(tr("Open the picture that this one belongs to first."))
-            return
-        # Taken off the strip first: Krita handles events while it adds a layer, a second tap too.
-        result = self._waiting.pop((job, variant))
-        self._panel.strip.remove(job, variant)
-        self._insert(result, painting, document)
-
-    def _discard(self, job: str, variant: int) -> None:
-        del self._waiting[job, variant]
-        self._panel.strip.remove(job, variant)
-        self._link.placed(job, variant)
-
-    def _insert(self, result: m.Result, painting: Painting | None, document: Document) -> None:
-        """Make a result a layer; if that fails it waits in the strip."""
-        picture = result.picture
-        at_home = painting is not None and painting.document == document
-        above = painting.above if painting is not None and at_home else None
-        name = (
-            tr("Velatura")
-            if painting is None
-            else recipe.layer_name(painting.action, painting.request.prompt)
-        )
-        rect = Rect(result.x, result.y, picture.width, picture.height)
-        remark = ""
-        try:
-            try:
-                layer = document.add_layer(name, rect, picture.data, above)
-            except LayerGone:
-                layer = document.add_layer(name, rect, picture.data)
-                remark = tr("Its layer was deleted: the new one lies on top.")
-            if painting is not None:
-                made = recipe.of_result(
-                    painting.action, painting.settings, painting.request, result, painting.source
-                )
-                recipes.keep(document, layer, made)
-            if at_home and not document.is_active:
-                remark = tr('The new layer is in "{name}".', name=document.name)
-        except DocumentError as error:
-            self._wait(result, name)
-            self._panel.notice.say(tr(str(error)))
-            return
-        if remark:
-            self._panel.notice.say(remark)
-        self._link.placed(result.job, result.variant)
