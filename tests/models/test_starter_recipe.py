@@ -8,20 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from velatura.models.starter.recipe import config as recipe_config
 from velatura.models.starter.recipe.autoencoder import (
     SCALING_FACTOR,
-    moments,
     normalise_latents,
     train_autoencoder,
 )
 from velatura.models.starter.recipe.config import Config, Stage
 from velatura.models.starter.recipe.control import train_control
 from velatura.models.starter.recipe.data import Pictures, to_tensor
-from velatura.models.starter.recipe.depth import depth_latents, train_depth, with_depth_channel
+from velatura.models.starter.recipe.depth import (
+    depth_latents,
+    train_depth,
+    with_depth_channel,
+    with_learnt_depth,
+)
 from velatura.models.starter.recipe.diffusion import noised
 from velatura.models.starter.recipe.distil import consistent, distil
+from velatura.models.starter.recipe.encode import encode_pictures, moments
 from velatura.models.starter.recipe.evaluate import edge_agreement, evaluate, fidelity
 from velatura.models.starter.recipe.export import check_sizes, export
 from velatura.models.starter.recipe.judge import small_classes, train_judge
@@ -103,6 +114,52 @@ def test_evaluate_measures_every_row(exported, monkeypatch):
     }
     assert 0 <= figures["base"]["time"] <= 1
     assert figures["autoencoder"]["psnr_db"] > 0
+
+
+@pytest.fixture(scope="module")
+def continued(exported, tmp_path_factory) -> Config:
+    """A work folder with pictures only, that goes on from what was exported."""
+    config, folder = exported
+    work = tmp_path_factory.mktemp("continued")
+    (work / "pictures").symlink_to(config.work / "pictures")
+    return replace(config, work=work, start=folder)
+
+
+def test_fine_tuning_the_autoencoder_changes_its_decoder_and_no_latent(continued):
+    train_autoencoder(continued)
+    before, after = (
+        AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).state_dict()
+        for folder in (continued.start, continued.work)
+    )
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    assert (continued.work / "latents.npy").exists()
+
+
+def test_every_stage_can_go_on_from_an_exported_checkpoint(continued):
+    encode_pictures(continued)
+    for stage in (train_unet, distil, train_tiny_decoder, train_depth, train_lora):
+        stage(continued)
+    train_control(continued, "line")
+    folder = continued.work / "starter"
+    export(continued, folder)
+    again = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    shipped = UNet2DConditionModel.from_pretrained(
+        continued.start / "unet", torch_dtype=torch.float32
+    )
+    pairs = zip(again.parameters(), shipped.parameters(), strict=True)
+    # One step at the warm-up's first rate: near the shipped weights, far from random ones.
+    assert max((a - b).abs().max().item() for a, b in pairs) < 0.01
+
+
+def test_the_depth_unet_of_an_unchanged_base_is_the_shipped_one(continued):
+    base = UNet2DConditionModel.from_pretrained(continued.start / "unet", torch_dtype=torch.float32)
+    shipped = UNet2DConditionModel.from_pretrained(
+        continued.start / "unet-depth", torch_dtype=torch.float32
+    )
+    grown = with_learnt_depth(continued, base).state_dict()
+    for name, weight in shipped.state_dict().items():
+        assert torch.allclose(grown[name], weight, atol=1e-5), name
 
 
 def test_an_interrupted_stage_goes_on_to_the_same_weights(rendered, tmp_path):
@@ -216,8 +273,13 @@ def test_a_set_that_is_too_large_is_refused(tmp_path):
 
 
 def test_an_unknown_profile_is_named():
-    with pytest.raises(ValueError, match=r"config\.toml has cpu, gpu"):
+    with pytest.raises(ValueError, match=r"config\.toml has cpu, finetune, gpu"):
         recipe_config.load("tpu")
+
+
+def test_a_start_that_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no exported checkpoint: it has no model_index\.json"):
+        recipe_config.load("finetune", start=tmp_path)
 
 
 def test_a_tiny_checkpoint_is_the_same_for_the_same_seed(tmp_path):

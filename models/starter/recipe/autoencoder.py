@@ -10,26 +10,33 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from rich.progress import track
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures, draw, to_tensor
+from velatura.models.starter.recipe.encode import encode_pictures, moments
 from velatura.models.starter.recipe.networks import build_vae
-from velatura.models.starter.recipe.training import Trainer, trained
+from velatura.models.starter.recipe.start import started
+from velatura.models.starter.recipe.training import Trainer, trained, wait
 
 # Stable Diffusion 1.5's factor. Latents are normalised to fit it, as some tools have it built in.
 SCALING_FACTOR = 0.18215
 KL_WEIGHT = 1e-4
 JOINT = 0.8
-ENCODE_BATCH = 64
 SAMPLE = 512  # pictures whose latents give the mean and the scale
 
 
 def train_autoencoder(config: Config) -> None:
-    """Train, normalise the latents, save `work/vae`, and encode every training picture."""
+    """Train, normalise the latents, save `work/vae`, and encode every training picture.
+
+    From a shipped checkpoint only the decoder is trained, so that the latents, and all that was
+    trained on them, keep their meaning.
+    """
     torch.manual_seed(config.seed)
     pictures = Pictures(config, "train")
-    vae = build_vae(config)
+    vae = started(config, build_vae(config), "vae")
+    if config.start:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     trainer = Trainer("autoencoder", config, {"vae": vae})
     batch, crop = trainer.batch, trainer.stage.crop
 
@@ -49,42 +56,28 @@ def train_autoencoder(config: Config) -> None:
             latents = vae.encode(truth).latent_dist.mean
         return picture_loss(vae.decode(latents).sample, truth)
 
-    if trainer.progress < JOINT:
+    if not config.start and trainer.progress < JOINT:
         trainer.run(joint, stop_at=JOINT)
         for part in ("encoder", "quant_conv"):
             averaged = getattr(trainer.averaged["vae"], part)
             getattr(vae, part).load_state_dict(averaged.state_dict())
         trainer.save()
     trainer.run(decoder_only)
-    finish_autoencoder(config, pictures, trainer)
-
-
-def finish_autoencoder(config: Config, pictures: Pictures, trainer: Trainer) -> None:
-    """Normalise each latent channel, save the network, encode all pictures, each process its share."""
-    vae = trained("autoencoder", config, build_vae(config), "vae")
-    sample = moments(vae, pictures, np.linspace(0, len(pictures) - 1, SAMPLE).astype(int))
-    normalise_latents(vae, sample[:, :4])
-    parts = [config.work / f"latents-{rank}.npy" for rank in range(trainer.processes)]
-    share = np.array_split(np.arange(len(pictures)), trainer.processes)[trainer.rank]
-    np.save(parts[trainer.rank], moments(vae, pictures, share).half().numpy())
-    trainer.wait()
     if trainer.rank == 0:
-        vae.save_pretrained(config.work / "vae")
-        np.save(config.work / "latents.npy", np.concatenate([np.load(part) for part in parts]))
-        for part in parts:
-            part.unlink()
+        finish_autoencoder(config, pictures)
+    wait()
+    if not (config.start and (config.work / "latents.npy").exists()):
+        encode_pictures(config)
 
 
-@torch.no_grad()
-def moments(vae: AutoencoderKL, pictures: Pictures, indices: np.ndarray) -> torch.Tensor:
-    """Mean and standard deviation of the latents' posterior: (N, 8, S/8, S/8) float32."""
-    rows = []
-    for start in track(range(0, len(indices), ENCODE_BATCH), "encode"):
-        images = to_tensor(pictures.read("image", indices[start : start + ENCODE_BATCH]))
-        with torch.autocast(vae.device.type, torch.bfloat16):
-            posterior = vae.encode(images.to(vae.device)).latent_dist
-        rows.append(torch.cat([posterior.mean, posterior.std], 1).float().cpu())
-    return torch.cat(rows)
+def finish_autoencoder(config: Config, pictures: Pictures) -> None:
+    """Save the network as `work/vae`; each latent channel normalised, unless it was so from the start."""
+    vae = trained("autoencoder", config, build_vae(config), "vae")
+    vae.register_to_config(scaling_factor=SCALING_FACTOR)
+    if not config.start:
+        sample = moments(vae, pictures, np.linspace(0, len(pictures) - 1, SAMPLE).astype(int))
+        normalise_latents(vae, sample[:, :4])
+    vae.save_pretrained(config.work / "vae")
 
 
 @torch.no_grad()
@@ -102,7 +95,6 @@ def normalise_latents(vae: AutoencoderKL, latents: torch.Tensor) -> None:
     before.weight[:4] *= scale[:, None, None, None]
     before.bias[:4] = (before.bias[:4] - shift) * scale
     before.bias[4:] += 2 * scale.log()
-    vae.register_to_config(scaling_factor=SCALING_FACTOR)
 
 
 def random_crop(pictures: torch.Tensor, side: int) -> torch.Tensor:

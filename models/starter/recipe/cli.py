@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from velatura.models.starter.recipe.config import load
@@ -17,6 +18,13 @@ def main(
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--profile", default="cpu", help="a profile of config.toml (cpu, gpu)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: share all)")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="FOLDER",
+        help="go on from an exported checkpoint (models/starter) where no own one is there",
+    )
     if kinds:
         parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(kinds))
     options = parser.parse_args()
@@ -25,7 +33,7 @@ def main(
     if processes > 1:
         _join_processes()
     torch.set_float32_matmul_precision("high")
-    config = load(options.profile)
+    config = load(options.profile, start=options.start)
     if not kinds:
         stage(config)
         return

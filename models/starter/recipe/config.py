@@ -26,7 +26,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Config:
-    """One profile. Sizes in pixels; `networks` maps a network's name to its shape."""
+    """One profile. Sizes in pixels; `networks` maps a network's name to its shape.
+
+    `start`: an exported checkpoint whose weights stand in for every checkpoint that `work` lacks, so
+    that a stage goes on from them instead of from random numbers.
+    """
 
     size: int
     pictures: int
@@ -42,6 +46,7 @@ class Config:
     stages: Mapping[str, Stage]
     networks: Mapping[str, Mapping[str, Any]]
     work: Path = WORK
+    start: Path | None = None
 
     @property
     def latent(self) -> int:
@@ -49,8 +54,11 @@ class Config:
         return self.size // 8
 
 
-def load(profile: str = "cpu", work: Path = WORK) -> Config:
-    """Read one profile. Raises ValueError for a name that config.toml does not have."""
+def load(profile: str = "cpu", work: Path = WORK, start: Path | None = None) -> Config:
+    """Read one profile. Raises ValueError for a name that config.toml does not have, or for a `start`
+    that is no checkpoint."""
+    if start and not (start / "model_index.json").exists():
+        raise ValueError(f"{start} is no exported checkpoint: it has no model_index.json.")
     document = tomllib.loads((HERE / "config.toml").read_text())
     common = document.pop("common")
     if profile not in document:
@@ -60,4 +68,4 @@ def load(profile: str = "cpu", work: Path = WORK) -> Config:
     networks = {
         name: common.pop(name) for name in [k for k in common if isinstance(common[k], dict)]
     }
-    return Config(**common, **chosen, stages=stages, networks=networks, work=work)
+    return Config(**common, **chosen, stages=stages, networks=networks, work=work, start=start)

@@ -9,6 +9,7 @@ from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures
 from velatura.models.starter.recipe.diffusion import LatentPictures, encode, noised
 from velatura.models.starter.recipe.networks import CONTROL_KINDS, build_controlnet, fast_attention
+from velatura.models.starter.recipe.start import started
 from velatura.models.starter.recipe.training import Trainer, trained
 from velatura.models.starter.recipe.unet import trained_base
 
@@ -25,7 +26,9 @@ def train_control(config: Config, kind: str) -> None:
     controlnet = fast_attention(build_controlnet(config, unet))
     # One zero layer on the way is enough to start from the base exactly; two would only slow it down.
     torch.nn.init.kaiming_normal_(controlnet.controlnet_cond_embedding.conv_out.weight)
-    if kind != CONTROL_KINDS[0] and (config.work / f"control_{CONTROL_KINDS[0]}.pt").exists():
+    if config.start:
+        controlnet = started(config, controlnet, f"controlnet-{kind}")
+    elif kind != CONTROL_KINDS[0] and (config.work / f"control_{CONTROL_KINDS[0]}.pt").exists():
         # The first control has learnt how a map steers the base; only the maps' language is new.
         trained(f"control_{CONTROL_KINDS[0]}", config, controlnet, "controlnet").train()
     trainer = Trainer(f"control_{kind}", config, {"controlnet": controlnet.requires_grad_(True)})

@@ -11,6 +11,7 @@ from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures
 from velatura.models.starter.recipe.diffusion import LatentPictures, encode, noised
 from velatura.models.starter.recipe.networks import build_unet, fast_attention
+from velatura.models.starter.recipe.start import started
 from velatura.models.starter.recipe.training import Trainer
 from velatura.models.starter.recipe.unet import trained_base
 
@@ -21,7 +22,8 @@ def train_depth(config: Config) -> None:
     tokenizer, text_encoder, base = trained_base(config)
     pictures = Pictures(config, "train")
     data = LatentPictures(config, tokenizer, pictures)
-    unet = with_depth_channel(config, base)
+    grown = with_learnt_depth if config.start else with_depth_channel
+    unet = grown(config, base)
     trainer = Trainer("depth", config, {"unet": unet})
 
     def loss(turn: int) -> torch.Tensor:
@@ -38,10 +40,24 @@ def train_depth(config: Config) -> None:
 def with_depth_channel(config: Config, base: UNet2DConditionModel) -> UNet2DConditionModel:
     """A 5-channel copy of `base` that at first ignores the fifth."""
     unet = fast_attention(build_unet(config, in_channels=5))
-    weights = dict(base.state_dict())
-    weights["conv_in.weight"] = F.pad(weights["conv_in.weight"], (0, 0, 0, 0, 0, 1))
-    unet.load_state_dict(weights)
+    unet.load_state_dict(_padded(base))
     return unet
+
+
+def with_learnt_depth(config: Config, base: UNet2DConditionModel) -> UNet2DConditionModel:
+    """`base` with what the shipped depth UNet learnt beyond the shipped base: the difference of their
+    weights, added (task arithmetic, Ilharco et al. 2023)."""
+    unet = fast_attention(build_unet(config, in_channels=5))
+    learnt = started(config, unet, "unet-depth").state_dict()
+    before = _padded(started(config, build_unet(config), "unet"))
+    now = _padded(base)
+    unet.load_state_dict({k: now[k] + learnt[k] - before[k] for k in now})
+    return unet
+
+
+def _padded(base: UNet2DConditionModel) -> dict[str, torch.Tensor]:
+    weights = {k: v.float() for k, v in base.state_dict().items()}
+    return weights | {"conv_in.weight": F.pad(weights["conv_in.weight"], (0, 0, 0, 0, 0, 1))}
 
 
 def depth_latents(depth: np.ndarray, side: int) -> torch.Tensor:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 
 import torch
-from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures
@@ -24,6 +24,7 @@ from velatura.models.starter.recipe.networks import add_lora
 from velatura.models.starter.recipe.training import Trainer
 from velatura.models.starter.recipe.unet import trained_base
 
+NAME = "lora-few-step"
 SOLVER_STEPS = 50
 GUIDANCE = (3.0, 5.0)
 # LCMScheduler's defaults; they make the student return x itself at t = 0.
@@ -39,6 +40,9 @@ def distil(config: Config) -> None:
     data = LatentPictures(config, tokenizer, Pictures(config, "train"))
     rank = config.networks["lora"]["few_step_rank"]
     student = add_lora(copy.deepcopy(teacher), rank, convolutions=True)
+    if config.start and (shipped := config.start / f"{NAME}.safetensors").exists():
+        weights = {k.removeprefix("unet."): v.float() for k, v in load_file(shipped).items()}
+        set_peft_model_state_dict(student, weights)
     trainer = Trainer("distil", config, {"unet": student}, decay=0.95)
     shares = alphas_cumprod().to(config.device)
     stride = 1000 // SOLVER_STEPS
@@ -67,7 +71,7 @@ def distil(config: Config) -> None:
 
     trainer.run(loss)
     if trainer.rank == 0:
-        save_lora(trainer.averaged["unet"], config, "lora-few-step")
+        save_lora(trainer.averaged["unet"], config, NAME)
 
 
 def consistent(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from velatura.models.starter.recipe.judge import (
     trained_judge,
 )
 from velatura.models.starter.recipe.prompts import full_prompt
+from velatura.models.starter.recipe.speed import speeds
 from velatura.models.starter.recipe.world import OBJECTS, labels, random_scene, render
 
 CHUNK = 50
@@ -251,27 +251,6 @@ def rgb(maps: np.ndarray) -> np.ndarray:
     return maps if maps.ndim == 4 else np.repeat(maps[..., None], 3, axis=-1)
 
 
-def speeds(folder: Path) -> Figures:
-    """Wall seconds: loading, one guided picture of 20 steps, one few-step picture; 256 x 256."""
-    began = time.perf_counter()
-    base = paint.load_starter(folder)
-    figures = {"load": time.perf_counter() - began}
-    figures["guided_20_steps_256"] = _timed(base, guidance=paint.GUIDANCE, steps=paint.STEPS)
-    if (folder / "vae-tiny").exists() and (folder / "lora-few-step.safetensors").exists():
-        quick = paint.few_step(folder)
-        figures["few_steps_256"] = _timed(quick, guidance=1.0, steps=paint.FEW_STEPS)
-    return figures
-
-
-def _timed(pipeline: StableDiffusionPipeline, **arguments) -> float:
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        paint.paint(pipeline, ["a house on a meadow"], height=256, width=256, **arguments)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
-
-
 def show(figures: Mapping[str, Figures]) -> None:
     """A table for people."""
     table = Table("measure", "figure", "value")
@@ -285,11 +264,12 @@ def run() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="cpu")
+    parser.add_argument("--folder", type=Path, default=STARTER, help="the checkpoint to measure")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--count", type=int, default=200, help="held-out scenes to use")
     options = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
-    figures = evaluate(load(options.profile), count=options.count)
+    figures = evaluate(load(options.profile), options.folder, options.count)
     print(json.dumps(figures, indent=2)) if options.json else show(figures)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from rich.progress import track
 from torch import nn
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures, draw, to_pixels, to_tensor
-from velatura.models.starter.recipe.training import Trainer, trained
+from velatura.models.starter.recipe.start import finished_vae
+from velatura.models.starter.recipe.training import Trainer, trained, wait
 from velatura.models.starter.recipe.world import (
     COLOURS,
     GROUNDS,
@@ -28,8 +28,9 @@ from velatura.models.starter.recipe.world import (
 )
 
 SIDE = 128
+STEM = 4  # pixels folded into channels at the start: cheap, and nothing is lost
 CLASSES = np.array(list(PALETTE.values()), np.int64)
-ROUND_TRIPS = 1500
+ROUND_TRIPS = 1000
 UNKNOWN = -100  # what cross_entropy leaves out
 
 
@@ -40,38 +41,37 @@ class Judge(nn.Module):
     presence and its colour are told.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        wide = 4 * width
-        self.fine = nn.Sequential(_block(3, width, 2), _block(width, 2 * width, 2))
-        self.coarse = nn.Sequential(
-            _block(2 * width, wide, 2), _block(wide, wide, 1), _block(wide, wide, 1)
-        )
+        wide = 2 * width
+        self.fine = _block(3 * STEM**2, width, 1)
+        self.coarse = nn.Sequential(_block(width, wide, 2), _block(wide, wide, 1))
         self.scene = nn.Linear(2 * wide, len(TIMES) + len(GROUNDS) + len(STYLES))
+        self.merge = nn.Sequential(nn.Conv2d(wide + width, wide, 1), nn.SiLU())
         self.where = nn.Conv2d(wide, len(OBJECTS), 1)
         self.present = nn.Parameter(torch.zeros(len(OBJECTS), wide))
         self.bias = nn.Parameter(torch.zeros(len(OBJECTS)))
-        self.colour = nn.Linear(wide + 2 * width, len(COLOURS))
-        self.dense = nn.Sequential(
-            _block(wide + 2 * width, 2 * width, 1), nn.Conv2d(2 * width, 1 + len(CLASSES), 1)
-        )
+        self.colour = nn.Linear(wide + 3, len(COLOURS))
+        self.dense = nn.Conv2d(wide, 1 + len(CLASSES), 1)
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits `time`, `ground`, `style`, `present` (N, objects), `colour` (N, objects, colours),
         `segmentation` (N, classes, 32, 32); `depth` (N, 32, 32) in 0..1; `features` (N, F)."""
         if pictures.shape[-1] != SIDE:
             pictures = F.interpolate(pictures, (SIDE, SIDE), mode="area")
-        fine = self.fine(pictures)
+        fine = self.fine(F.pixel_unshuffle(pictures, STEM))
         coarse = self.coarse(fine)
         pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
         scene = self.scene(pooled).float()
         time, ground, style = scene.split([len(TIMES), len(GROUNDS), len(STYLES)], 1)
-        where = self.where(coarse).flatten(2).float()
+        merged = self.merge(torch.cat([F.interpolate(coarse, scale_factor=2.0), fine], 1))
+        where = self.where(merged).flatten(2).float()
         attention = where.softmax(-1)
-        both = torch.cat([coarse, F.avg_pool2d(fine, 2)], 1).flatten(2).float()
+        # The bare colours beside the features: a colour's name is nothing but its pixels.
+        both = torch.cat([merged.float(), F.avg_pool2d(pictures, STEM).float()], 1).flatten(2)
         seen = torch.einsum("nkp,nfp->nkf", attention, both)
-        present = (seen[..., : coarse.shape[1]] * self.present).sum(-1) + self.bias
-        dense = self.dense(torch.cat([F.interpolate(coarse, scale_factor=2.0), fine], 1)).float()
+        present = (seen[..., : merged.shape[1]] * self.present).sum(-1) + self.bias
+        dense = self.dense(merged).float()
         return {
             "time": time,
             "ground": ground,
@@ -105,7 +105,7 @@ def train_judge(config: Config) -> None:
     batch, count = trainer.batch, min(ROUND_TRIPS, len(pictures))
     if trainer.rank == 0:
         round_trips(config, pictures, count)
-    trainer.wait()
+    wait()
     trips = round_trips(config, pictures, count)
 
     def loss(turn: int) -> torch.Tensor:
@@ -118,6 +118,9 @@ def train_judge(config: Config) -> None:
         wanted["depth"] = small_depth(pictures.read("depth", indices)).to(config.device)
         classes = small_classes(pictures.read("segmentation", indices))
         wanted["segmentation"] = classes.to(config.device)
+        if torch.rand(()) < 0.5:
+            images = images.flip(-1)
+            wanted |= {k: wanted[k].flip(-1) for k in ("depth", "segmentation")}
         return judge_loss(judge(images), wanted)
 
     trainer.run(loss)
@@ -181,7 +184,7 @@ def round_trips(config: Config, pictures: Pictures, count: int, batch: int = 32)
     path = config.work / "pictures" / "judge" / "round-trips.npy"
     if path.exists() and len(done := np.load(path)) >= count:
         return done[:count]
-    vae = AutoencoderKL.from_pretrained(config.work / "vae").to(config.device)
+    vae = finished_vae(config)
     rows = []
     for start in track(range(0, count, batch), "round trips"):
         indices = np.arange(start, min(start + batch, count))

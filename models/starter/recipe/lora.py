@@ -6,7 +6,6 @@ import copy
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from velatura.models.starter.recipe.autoencoder import SCALING_FACTOR
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
@@ -14,6 +13,7 @@ from velatura.models.starter.recipe.data import Pictures, to_tensor
 from velatura.models.starter.recipe.diffusion import LatentPictures, encode, noised
 from velatura.models.starter.recipe.distil import save_lora
 from velatura.models.starter.recipe.networks import add_lora
+from velatura.models.starter.recipe.start import finished_vae
 from velatura.models.starter.recipe.training import Trainer
 from velatura.models.starter.recipe.unet import trained_base
 
@@ -27,7 +27,7 @@ def train_lora(config: Config) -> None:
     tokenizer, text_encoder, base = trained_base(config)
     pictures = Pictures(config, "train")
     data = LatentPictures(config, tokenizer, pictures)
-    vae = AutoencoderKL.from_pretrained(config.work / "vae").to(config.device).eval()
+    vae = finished_vae(config)
     # Attention alone cannot change a palette here: it only stands at the lower resolutions.
     unet = add_lora(copy.deepcopy(base), config.networks["lora"]["style_rank"], convolutions=True)
     trainer = Trainer("lora", config, {"unet": unet}, decay=0.99)

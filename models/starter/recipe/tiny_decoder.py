@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from velatura.models.starter.recipe.autoencoder import (
     SCALING_FACTOR,
     picture_loss,
@@ -14,6 +13,7 @@ from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures, draw, to_tensor
 from velatura.models.starter.recipe.networks import build_vae_tiny
+from velatura.models.starter.recipe.start import finished_vae, started
 from velatura.models.starter.recipe.training import Trainer
 
 
@@ -21,9 +21,8 @@ def train_tiny_decoder(config: Config) -> None:
     """Train both halves against the big encoder's latents; the result is `work/tiny_decoder.pt`."""
     torch.manual_seed(config.seed)
     pictures = Pictures(config, "train")
-    vae = AutoencoderKL.from_pretrained(config.work / "vae").to(config.device)
-    vae.eval().requires_grad_(False)
-    tiny = build_vae_tiny(config)
+    vae = finished_vae(config)
+    tiny = started(config, build_vae_tiny(config), "vae-tiny")
     trainer = Trainer("tiny_decoder", config, {"vae": tiny})
     batch, crop = trainer.batch, trainer.stage.crop
 

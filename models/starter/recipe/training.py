@@ -47,8 +47,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
-        self.processes = torch.distributed.get_world_size() if _together() else 1
-        self.rank = torch.distributed.get_rank() if _together() else 0
+        self.processes, self.rank = processes(), rank()
         self.batch = self.stage.batch // self.processes
         self.step, self.seconds = 0, 0.0
         self.path = config.work / f"{name}.pt"
@@ -110,17 +109,12 @@ class Trainer:
                     saved = now
                     self.save()
         self.save()
-        self.wait()
+        wait()
 
     def rate(self) -> float:
         """Learning rate: a short linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017)."""
         warm = min(1.0, (self.step + 1) / 100, (self.progress + 1e-3) / 0.02)
         return self.stage.rate * warm * 0.5 * (1 + math.cos(math.pi * self.progress))
-
-    def wait(self) -> None:
-        """Until every process has come this far."""
-        if self.processes > 1:
-            torch.distributed.barrier()
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -167,6 +161,22 @@ class Trainer:
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         averages, currents = zip(*self._pairs, strict=True)
         torch._foreach_lerp_(averages, currents, 1 - decay)
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return torch.distributed.get_world_size() if _together() else 1
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return torch.distributed.get_rank() if _together() else 0
+
+
+def wait() -> None:
+    """Until every process has come this far."""
+    if _together():
+        torch.distributed.barrier()
 
 
 def _together() -> bool:
