@@ -1,12 +1,12 @@
 """What is on disk. A model's name is a key in this library, never a path.
 
-Listing reads config files only and imports no torch, so that a command line can list at once.
+Listing reads config files and headers only and imports no torch, so that a command line can list
+at once.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,21 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velatura.models.control_nets import nets_beside, nets_in, serve
+from velatura.models.detect import DEPTH_UNET, Weight, describe, detect, weigh
 from velatura.models.errors import ModelError
-from velatura.models.families import FAMILIES
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
-from velatura.models.families.single import looks_like
-from velatura.models.samplers import SAMPLERS
-from velatura.models.weights import (
-    PICKLES,
-    Digests,
-    find_pickle,
-    find_weights,
-    read_header,
-    read_json,
-)
-from velatura.models.words import describe_words
-from velatura.protocol.errors import LocalError
+from velatura.models.items import SINGLE, Item, leads_out, list_items, stamps, stamps_in
+from velatura.models.places import CHECKPOINT, CONTROLNET, LORA, Place, find_places
+from velatura.models.weights import Digests, find_weights
 from velatura.protocol.messages import ModelInfo
 
 if TYPE_CHECKING:
@@ -36,13 +27,9 @@ if TYPE_CHECKING:
     from diffusers import ControlNetModel
 
 STARTER = Path(__file__).parent / "starter"
-_SINGLE = ".safetensors"
 _CONTROL_FOLDER = "controlnet"
-# A second UNet beside a model's own: offered as a second model that shares all else.
-_DEPTH_UNET = "unet-depth"
-_DEPTH_WORDS = "It keeps the depth of what is painted over; to generate it needs a depth guide."
-# Beyond twice its native side a model repeats the subject.
-_LARGEST_OVER_NATIVE = 2
+_STARTER_LORA = "lora-"
+_STARTER_DEPTH = 2
 
 
 @dataclass(frozen=True)
@@ -61,25 +48,32 @@ class _Entry:
     found: Found
     controls: Mapping[str, Path]
     info: ModelInfo
+    stamp: Hashable
 
 
 class Library:
-    """The models in the starter's folder and in ``folders``, whose direct children are one each:
-    diffusers folders and single files.
+    """The starter, and the models in ``folders`` (see places for what may lie there).
 
-    A sub-folder ``unet-depth`` beside a model's ``unet`` makes a second model, "<name> depth".
-    ControlNets are read from ``controlnet-<net>`` beside a model's own sub-folders and from
-    ``controlnet/<family>/<net>`` in each of ``folders``. Not thread-safe.
+    ``folders`` may be a function: what it gives now is what is listed now. A sub-folder
+    ``unet-depth`` beside a model's ``unet`` makes a second model, "<name> depth". ControlNets are
+    read from ``controlnet-<net>`` beside a model's own sub-folders and from
+    ``controlnet/<family>/<net>`` in each folder of ours. Not thread-safe.
     """
 
-    def __init__(self, folders: Sequence[Path], starter: Path = STARTER) -> None:
-        self._folders = tuple(folders)
+    def __init__(
+        self, folders: Sequence[Path] | Callable[[], Sequence[Path]], starter: Path = STARTER
+    ) -> None:
+        self._find_folders = folders if callable(folders) else lambda: folders
         self._starter = starter
         self._stamps: object = None
+        self._places: tuple[Place, ...] = ()
+        self._items: tuple[Item, ...] = ()
         self._entries: dict[str, _Entry] = {}
         self._unusable: tuple[Unusable, ...] = ()
         self._infos: tuple[ModelInfo, ...] = ()
+        self._detected: dict[Hashable, tuple[Family, Found] | ModelError] = {}
         self._digests = Digests()
+        self._digesting = ThreadPoolExecutor(1, "digest")
 
     def models(self) -> tuple[ModelInfo, ...]:
         """What can paint now, the starter first; the same tuple while nothing changes on disk."""
@@ -91,13 +85,27 @@ class Library:
         self._scan()
         return self._unusable
 
+    def places(self) -> tuple[Place, ...]:
+        """Where models are looked for besides the starter, and what each was taken for."""
+        self._scan()
+        return self._places
+
+    def items(self, kind: str) -> tuple[Item, ...]:
+        """Everything of one kind of places.py, the starter's first, by names that are unique.
+
+        What must not be used is there too, with its ``reason``.
+        """
+        self._scan()
+        return tuple(item for item in self._items if item.kind == kind)
+
     def load(
         self, name: str, device: torch.device | str, dtype: torch.dtype, progress: ReportProgress
     ) -> Loaded:
         """Load the model called ``name``. ``progress`` gets a part 0..1 and what is being done.
 
-        Raises ModelError: ``unknown_model``, or ``missing_weights`` or ``unsupported`` with the
-        reason; out of memory passes through as torch's own error. Nothing stays loaded then.
+        Its digest is computed meanwhile and waited for where it is asked for. Raises ModelError:
+        ``unknown_model``, or ``missing_weights`` or ``unsupported`` with the reason; out of memory
+        passes through as torch's own error. Nothing stays loaded then.
         """
         import torch
 
@@ -105,14 +113,12 @@ class Library:
         with _naming(name):
             parts = entry.found.parts
             files = [f for part in parts for f in find_weights(entry.path / part).files]
-            files = files or [entry.path]
             # Reading for the digest also warms the page cache for the loader beside it.
-            with ThreadPoolExecutor(1) as pool:
-                digest = pool.submit(self._digests.of, files)
-                loaded = entry.family.load(
-                    name, entry.path, entry.found, torch.device(device), dtype, progress
-                )
-                return replace(loaded, digest=digest.result())
+            digest = self._digesting.submit(self._digests.of, files or [entry.path])
+            loaded = entry.family.load(
+                name, entry.path, entry.found, torch.device(device), dtype, progress
+            )
+            return replace(loaded, find_digest=digest.result)
 
     def extra(self, name: str) -> str:
         """What the UNet of the model called ``name`` takes beside the latents, as in Found.
@@ -124,6 +130,23 @@ class Library:
     def folder(self, name: str) -> Path:
         """Where the model called ``name`` lies. Raises ModelError (``unknown_model``)."""
         return self._entry(name).path
+
+    def stamp(self, name: str) -> Hashable:
+        """What stays the same while the files of the model called ``name`` do.
+
+        Raises ModelError (``unknown_model``).
+        """
+        return self._entry(name).stamp
+
+    def weight(self, name: str) -> Weight:
+        """How large the model called ``name`` is. Raises ModelError as ``load`` does."""
+        entry = self._entry(name)
+        with _naming(name):
+            return weigh(entry.path, entry.found)
+
+    def digest(self, name: str) -> str:
+        """The digest that a Loaded of it has; reads all of its files. Raises ModelError."""
+        return self._digests.of(self.weight(name).files)
 
     def load_control(
         self, model: str, kind: str, device: torch.device | str, dtype: torch.dtype
@@ -162,174 +185,97 @@ class Library:
         )
 
     def _scan(self) -> None:
-        stamps = [tuple(_stamps(self._starter, 2))]
-        stamps += [tuple(_stamps(folder, 4)) for folder in self._folders]
-        if stamps == self._stamps:
+        places = [place for folder in self._find_folders() for place in find_places(folder)]
+        now = (places, [tuple(stamps_in(self._starter, _STARTER_DEPTH)), *map(stamps, places)])
+        if now == self._stamps:
             return
+        self._places = tuple(places)
+        roots = [folder.root for place in places for folder in place.folders]
+        roots += [place.path for place in places if place.flat or place.hub]
+        found = [*self._of_starter()]
+        found += [item for place in places for item in list_items(place, roots)]
+        self._items = tuple(_uniquely_named(found))
         entries: dict[str, _Entry] = {}
-        unusable: list[Unusable] = []
-        for name, path, unet, root in self._candidates():
+        unusable = [Unusable(p.label, p.path, p.reason) for p in places if p.reason]
+        for item, name, unet in _models_in(self._items):
             try:
-                entry = self._read(name, path, unet, root)
-                if entry is None:
-                    continue
-                if name in entries:
-                    raise ModelError(
-                        "unsupported", "another model has this name already: rename the folder."
-                    )
-                entries[name] = entry
+                if item.reason:
+                    raise ModelError("unsupported", item.reason)
+                entries[name] = self._read(name, item, unet)
             except (ModelError, OSError) as error:
                 why = error.message if isinstance(error, ModelError) else "it cannot be read."
-                unusable.append(Unusable(name, path, f"Model {_quote(name)}: {why}"))
-        self._entries, self._unusable, self._stamps = entries, tuple(unusable), stamps
+                unusable.append(Unusable(name, item.path, f"Model {_quote(name)}: {why}"))
+        self._entries, self._unusable, self._stamps = entries, tuple(unusable), now
         self._infos = tuple(entry.info for entry in entries.values())
 
-    def _candidates(self) -> Iterator[tuple[str, Path, str, Path]]:
-        """(name, path, its UNet, folder it must stay in) of everything that may be a model."""
-        paths = [(self._starter, self._starter)]
-        for root in self._folders:
-            if root.is_dir():
-                paths += [(path, root) for path in sorted(root.iterdir())]
-        for path, root in paths:
-            if path.name == _CONTROL_FOLDER or path.name.startswith("."):
-                continue
-            name = path.stem if path.suffix.lower() == _SINGLE and path.is_file() else path.name
-            yield name, path, "unet", root
-            if (path / _DEPTH_UNET).is_dir() and (path / "unet").is_dir():
-                yield f"{path.name} depth", path, _DEPTH_UNET, root
+    def _of_starter(self) -> Iterator[Item]:
+        folder = self._starter
+        if folder.is_dir():
+            yield Item(CHECKPOINT, folder.name, folder, "Velatura", folder)
+            for path in sorted(folder.glob(f"{_STARTER_LORA}*{SINGLE}")):
+                name = path.stem.removeprefix(_STARTER_LORA)
+                yield Item(LORA, name, path, "Velatura", folder)
 
-    def _read(self, name: str, path: Path, unet: str, root: Path) -> _Entry | None:
-        """The model at ``path``, or None when nothing there looks like one."""
-        if _leaves(path, root):
-            raise ModelError(
-                "unsupported", "it links to files outside the models folder: move them into it."
-            )
-        if path.suffix.lower() == _SINGLE and path.is_file():
-            family, found = _detect_file(path)
-        elif path.is_dir():
-            if not (path / "model_index.json").is_file():
-                _refuse_folder(path)
-                return None
-            family, found = _detect_folder(path, unet)
-        else:
-            _refuse_file(path)
-            return None
-        if unet == _DEPTH_UNET and found.extra != "depth":
-            raise ModelError("unsupported", f"{_DEPTH_UNET} must take 5 channels: remove it.")
-        for part in found.parts:
-            find_weights(path / part)
+    def _read(self, name: str, item: Item, unet: str) -> _Entry:
+        path = item.path
+        status = path.stat()
+        stamp: Hashable = (path, status.st_size, status.st_mtime_ns)
+        if path.is_dir():
+            stamp = (path, unet, tuple(stamps_in(path, _STARTER_DEPTH)))
+        family, found = self._detect(path, unet, stamp)
         if found.extra == "depth":
             # Its guide goes into the UNet itself.
-            return _Entry(path, family, found, {}, _info(name, path, family, found, ("depth",)))
-        nets = list(nets_beside(path))
-        for folder in self._folders:
-            nets += nets_in(folder / _CONTROL_FOLDER / family.name)
-        controls = serve([net for net in nets if not self._net_leaves(net[1], root)], found.shape)
-        return _Entry(
-            path, family, found, controls, _info(name, path, family, found, tuple(controls))
-        )
+            info = describe(name, path, family, found, ("depth",))
+            return _Entry(path, family, found, {}, info, stamp)
+        nets = [*nets_beside(path)]
+        for folder in self._control_folders():
+            nets += nets_in(folder / family.name)
+        roots = [item.root, *(place.path for place in self._places)]
+        inside = [net for net in nets if not leads_out(net[1], roots)]
+        controls = serve(inside, found.shape)
+        info = describe(name, path, family, found, tuple(controls))
+        return _Entry(path, family, found, controls, info, stamp)
 
-    def _net_leaves(self, net: Path, root: Path) -> bool:
-        return all(_leaves(net, folder) for folder in (root, *self._folders))
+    def _control_folders(self) -> Iterator[Path]:
+        for place in self._places:
+            yield from (folder.path for folder in place.folders if folder.kind == CONTROLNET)
 
-
-def _detect_folder(path: Path, unet: str) -> tuple[Family, Found]:
-    for family in FAMILIES:
-        found = family.detect(path, unet)
-        if found is not None:
-            return family, found
-    raise _unknown(str(read_json(path / "model_index.json").get("_class_name", "something else")))
-
-
-def _detect_file(path: Path) -> tuple[Family, Found]:
-    header = read_header(path)
-    for family in FAMILIES:
-        found = family.detect_file(header)
-        if found is not None:
-            return family, found
-    raise _unknown(looks_like(header))
+    def _detect(self, path: Path, unet: str, stamp: Hashable) -> tuple[Family, Found]:
+        """Headers are large: each is read once for as long as its file stays the same."""
+        if stamp not in self._detected:
+            try:
+                self._detected[stamp] = detect(path, unet)
+            except ModelError as error:
+                self._detected[stamp] = error
+        known = self._detected[stamp]
+        if isinstance(known, ModelError):
+            raise ModelError(known.code, known.message)
+        return known
 
 
-def _unknown(looks: str) -> ModelError:
-    families = ", ".join(family.name for family in FAMILIES)
-    return ModelError(
-        "unsupported", f"it looks like {looks:.100}; these families can paint: {families}."
-    )
+def _uniquely_named(items: Sequence[Item]) -> Iterator[Item]:
+    """Two of one kind with one name: the second is told apart by its place, or by a number."""
+    names: set[tuple[str, str]] = set()
+    files: set[tuple[str, Path]] = set()
+    for item in items:
+        if (item.kind, item.path) in files:
+            continue  # two of the folders that were named overlap
+        files.add((item.kind, item.path))
+        name, number = item.name, 1
+        while (item.kind, name) in names:
+            name = f"{item.name} ({item.place}{f' {number}' if number > 1 else ''})"
+            number += 1
+        names.add((item.kind, name))
+        yield replace(item, name=name)
 
 
-def _info(
-    name: str, path: Path, family: Family, found: Found, controls: tuple[str, ...]
-) -> ModelInfo:
-    largest = min(family.largest, _LARGEST_OVER_NATIVE * found.native)
-    words = [describe_words(path / "tokenizer"), _DEPTH_WORDS if found.extra == "depth" else ""]
-    try:
-        return ModelInfo(
-            name=name,
-            family=family.name,
-            native=found.native,
-            multiple=family.multiple,
-            largest=max(found.native, largest),
-            actions=family.actions,
-            controls=controls,
-            samplers=tuple(SAMPLERS),
-            sampler=family.sampler,
-            steps=family.steps,
-            guidance=family.guidance,
-            words=" ".join(word for word in words if word),
-        )
-    except LocalError as error:
-        raise ModelError("unsupported", error.message) from error
-
-
-def _refuse_file(path: Path) -> None:
-    if path.suffix.lower() in PICKLES:
-        raise ModelError(
-            "unsupported",
-            "it is a pickle, which can run code and is never loaded: turn it into safetensors "
-            "with `velatura convert`.",
-        )
-
-
-def _refuse_folder(path: Path) -> None:
-    pickle = find_pickle(path)
-    if pickle:
-        raise ModelError(
-            "unsupported",
-            f"{pickle!r:.100} is a pickle, which can run code and is never loaded: turn it into "
-            "safetensors with `velatura convert`.",
-        )
-    if any(p.suffix.lower() == ".safetensors" for p in path.iterdir()):
-        raise ModelError(
-            "unsupported", "it has no model_index.json; put a whole diffusers folder here."
-        )
-
-
-def _leaves(path: Path, root: Path) -> bool:
-    """Whether ``path``, or a link in it down to its parts' files, leads out of ``root``."""
-    # realpath, because Path.resolve raises for a link to itself.
-    inside = os.path.realpath(root)
-    links = [p for p in (path, *path.glob("*"), *path.glob("*/*")) if p.is_symlink()]
-    return not all(Path(os.path.realpath(p)).is_relative_to(inside) for p in (path, *links))
-
-
-def _stamps(folder: Path, depth: int) -> Iterator[tuple[str, int, int]]:
-    """(path, size, time) of what a model is made of, ``depth`` folders deep."""
-    try:
-        with os.scandir(folder) as entries:
-            children = sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return
-    for child in children:
-        try:
-            status, is_folder = child.stat(), child.is_dir()
-        except OSError:
-            continue
-        if is_folder:
-            yield child.path, 0, 0
-            if depth > 1:
-                yield from _stamps(Path(child.path), depth - 1)
-        elif Path(child.name).suffix.lower() in {".json", ".safetensors", *PICKLES}:
-            yield child.path, status.st_size, status.st_mtime_ns
+def _models_in(items: Sequence[Item]) -> Iterator[tuple[Item, str, str]]:
+    """(item, name of the model, sub-folder of its UNet)."""
+    for item in items:
+        if item.kind == CHECKPOINT:
+            yield item, item.name, "unet"
+            if (item.path / DEPTH_UNET).is_dir() and (item.path / "unet").is_dir():
+                yield item, f"{item.name} depth", DEPTH_UNET
 
 
 @contextmanager

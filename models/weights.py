@@ -150,6 +150,13 @@ class Header:
         """Whether the name of any tensor begins with ``start``."""
         return any(name.startswith(start) for name in self.tensors)
 
+    def count(self) -> dict[str, int]:
+        """How many numbers there are of each dtype."""
+        count: dict[str, int] = {}
+        for tensor in self.tensors.values():
+            count[tensor["dtype"]] = count.get(tensor["dtype"], 0) + math.prod(tensor["shape"])
+        return count
+
     def values(self, name: str, *, most: int = 4096) -> list[float]:
         """The numbers of one tensor of F16 or F32 with at most ``most`` of them; else none."""
         tensor = self.tensors.get(name, {})

@@ -5,6 +5,7 @@ Everything lies in one folder of the user's, mode 0700:
     token         the secret, one line, mode 0600
     server.json   written by a running server: {"pid", "host", "port", "version", "tls"}
     launch.json   written by ``velatura plugin install``: {"command": [...]} starts the server
+    models.json   written by ``velatura add`` or the plugin: {"folders": [...]} with models to read
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
@@ -68,6 +69,16 @@ class Launch:
         check_record(self)
 
 
+@dataclass(frozen=True)
+class ModelFolders:
+    """Folders with a painter's own models, absolute."""
+
+    folders: tuple[str, ...] = several(text(4096, shortest=1), 256)
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+
 def _read(path: Path, cls: type) -> object | None:
     try:
         loaded: object = load_record(cls, json.loads(path.read_text("utf-8")), ())
@@ -84,6 +95,20 @@ def read_running(folder: Path) -> Running | None:
 def read_launch(folder: Path) -> Launch | None:
     found = _read(folder / "launch.json", Launch)
     return found if isinstance(found, Launch) else None
+
+
+def read_model_folders(folder: Path) -> tuple[Path, ...]:
+    found = _read(folder / "models.json", ModelFolders)
+    return tuple(map(Path, found.folders)) if isinstance(found, ModelFolders) else ()
+
+
+def write_model_folders(folder: Path, folders: Iterable[Path]) -> None:
+    """A running server notices. Raises LocalError for a path that cannot be written down."""
+    names = ModelFolders(tuple(str(path) for path in folders)).folders
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = folder / "models.json.part"
+    part.write_text(json.dumps({"folders": names}, ensure_ascii=False, indent=1), "utf-8")
+    part.replace(folder / "models.json")
 
 
 def read_token(folder: Path) -> str | None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from velatura.models.places import hub_folder
 from velatura.protocol.codec import LARGEST_MESSAGE, LARGEST_PICTURE
-from velatura.protocol.discovery import DEFAULT_PORT, read_token
+from velatura.protocol.discovery import DEFAULT_PORT, read_model_folders, read_token
 from velatura.protocol.messages import Limits
 
 WORKER = (sys.executable, "-m", "velatura.server.worker.process")
@@ -78,9 +79,16 @@ class Settings:
 
 
 def model_folders(folder: Path, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Where models are looked for: in the data folder's ``models``, then where the user said."""
+    """Where models are looked for: in the data folder's ``models``, where the painter said, and in
+    the cache of the Hugging Face Hub where there is one."""
     extra = environ.get(MODELS_VARIABLE, "").split(os.pathsep)
-    return (folder / "models", *(Path(name) for name in extra if name))
+    hub = hub_folder(environ)
+    return (
+        folder / "models",
+        *(Path(name) for name in extra if name),
+        *read_model_folders(folder),
+        *([hub] if hub.is_dir() else []),
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -42,7 +42,7 @@ class Found:
 class Loaded:
     """A model in memory, ready to paint. Its parts are in eval mode and need no gradients.
 
-    digest            first 16 hex digits of the SHA-256 of its weights: the same on every machine
+    find_digest       gives ``digest``, once it is known
     native            side in pixels of the pictures it was trained on
     tiny_vae          a small autoencoder for previews, where the folder has one (``vae-tiny/``)
     scheduler_config  the folder's ``scheduler_config.json``
@@ -53,7 +53,7 @@ class Loaded:
 
     name: str
     family: Family
-    digest: str
+    find_digest: Callable[[], str]
     native: int
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
@@ -68,6 +68,14 @@ class Loaded:
     tokenizer_2: CLIPTokenizer | None = None
     text_encoder_2: CLIPTextModelWithProjection | None = None
 
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of its weights: the same on every machine.
+
+        Reading them takes seconds, beside the loading: only ask where it is written down.
+        """
+        return self.find_digest()
+
 
 @dataclass(frozen=True)
 class Family:
@@ -80,7 +88,7 @@ class Family:
     detect    (folder, name of the UNet's sub-folder) -> Found, or None when it is another
               family's; reads config files only and raises ModelError when they are broken
     detect_file  the same for the header of a single file
-    load      (name, path, found, device, dtype, progress) -> Loaded with an empty digest; raises
+    load      (name, path, found, device, dtype, progress) -> Loaded, with an empty digest; raises
               ModelError with one sentence when a part is broken
     """
 

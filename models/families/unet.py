@@ -109,7 +109,7 @@ def load(
     loaded = Loaded(
         name=name,
         family=family,
-        digest="",
+        find_digest=str,
         native=found.native,
         tiny_vae=load_part(AutoencoderTiny, path / _TINY_VAE, device, dtype) if has_tiny else None,
         estimate_depth=load_estimator(path, device) if found.extra == "depth" else None,

@@ -50,10 +50,10 @@ _FEW_STEPS_KEPT = 1
 _PERCENT = 100
 
 
-def make_engine(model_folders: Sequence[Path] = ()) -> Engine:
-    """An engine on the best device here, with the starter and the models in ``model_folders``."""
+def make_engine(find_folders: Callable[[], Sequence[Path]]) -> Engine:
+    """An engine on the best device here, with the starter and what is in the folders found."""
     device, dtype, name = choose_device()
-    return Engine(Library(model_folders), torch.device(device), dtype, name)
+    return Engine(Library(find_folders), torch.device(device), dtype, name)
 
 
 class Engine:

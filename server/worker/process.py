@@ -237,7 +237,7 @@ def _make_default() -> Engine:
     from velatura.server.settings import model_folders
     from velatura.server.worker.engine import make_engine
 
-    return make_engine(model_folders(data_folder()))
+    return make_engine(lambda: model_folders(data_folder()))
 
 
 if __name__ == "__main__":

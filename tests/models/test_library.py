@@ -65,9 +65,9 @@ def test_a_model_is_listed_with_what_the_catalogue_needs(library):
 
 def test_the_starter_comes_first_by_its_folders_name(made, folder):
     library = Library([folder], starter=made.parent / "tiny")
-    assert [info.name for info in library.models()] == ["tiny"]
-    (twin,) = library.unusable()
-    assert "another model has this name" in twin.reason
+    assert [info.name for info in library.models()] == ["tiny", "tiny (models)"]
+    assert library.folder("tiny") == made.parent / "tiny"
+    assert library.folder("tiny (models)") == folder / "tiny"
 
 
 def test_a_small_vocabulary_is_described(library):

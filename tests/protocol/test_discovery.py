@@ -11,9 +11,12 @@ from velatura.protocol.discovery import (
     Running,
     data_folder,
     read_launch,
+    read_model_folders,
     read_running,
     read_token,
+    write_model_folders,
 )
+from velatura.protocol.errors import LocalError
 
 
 @pytest.mark.parametrize(
@@ -45,10 +48,20 @@ def test_what_was_written_is_found(tmp_path):
     assert read_token(tmp_path) == "secret"
 
 
+def test_the_painters_model_folders_are_written_whole_and_read_back(tmp_path):
+    folders = (Path("/a folder"), Path("C:/größer"))
+    write_model_folders(tmp_path, folders)
+    assert read_model_folders(tmp_path) == folders
+    with pytest.raises(LocalError):
+        write_model_folders(tmp_path, [Path("two\x00")])
+    assert read_model_folders(tmp_path) == folders
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "7"}', '{"command": [3]}', "\xff"])
 def test_a_broken_file_is_not_found(tmp_path, text):
-    for name in ("server.json", "launch.json"):
+    for name in ("server.json", "launch.json", "models.json"):
         (tmp_path / name).write_text(text, "latin-1")
+    assert read_model_folders(tmp_path) == ()
     assert read_running(tmp_path) is None
     assert read_launch(tmp_path) is None
     assert read_token(tmp_path) is None

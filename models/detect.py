@@ -1,0 +1,123 @@
+"""What a folder or a file is: its family and what a painter is told of it, without a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from velatura.models.errors import ModelError
+from velatura.models.families import FAMILIES
+from velatura.models.families.base import Family, Found
+from velatura.models.families.single import looks_like
+from velatura.models.samplers import SAMPLERS
+from velatura.models.weights import Header, find_weights, read_header, read_json
+from velatura.models.words import describe_words
+from velatura.protocol.errors import LocalError
+from velatura.protocol.messages import ModelInfo
+
+# A second UNet beside a model's own: offered as a second model that shares all else.
+DEPTH_UNET = "unet-depth"
+_DEPTH_WORDS = "It keeps the depth of what is painted over; to generate it needs a depth guide."
+# Beyond twice its native side a model repeats the subject.
+_LARGEST_OVER_NATIVE = 2
+
+
+@dataclass(frozen=True)
+class Weight:
+    """All weights of a model together. ``count`` by the names of dtypes in safetensors."""
+
+    files: tuple[Path, ...]
+    bytes: int
+    count: dict[str, int]
+
+    @property
+    def numbers(self) -> int:
+        return sum(self.count.values())
+
+    @property
+    def precision(self) -> str:
+        """The dtype of most of its numbers, as safetensors spells it."""
+        return max(self.count, key=lambda name: self.count[name], default="")
+
+
+def detect(path: Path, unet: str = "unet") -> tuple[Family, Found]:
+    """The family of the diffusers folder or single file at ``path`` and what was read of it.
+
+    ``unet`` is the sub-folder of the UNet. Raises ModelError with one sentence: what it looks like,
+    or which part is missing or may not be loaded.
+    """
+    if path.is_file():
+        return _detect_file(path)
+    if not (path / "model_index.json").is_file():
+        raise ModelError(
+            "unsupported", "it has no model_index.json: get the whole diffusers folder."
+        )
+    family, found = _detect_folder(path, unet)
+    if unet == DEPTH_UNET and found.extra != "depth":
+        raise ModelError("unsupported", f"{DEPTH_UNET} must take 5 channels: remove it.")
+    for part in found.parts:
+        find_weights(path / part)
+    return family, found
+
+
+def describe(
+    name: str, path: Path, family: Family, found: Found, controls: tuple[str, ...]
+) -> ModelInfo:
+    """What the catalogue says of a model; ModelError when its configs hold impossible numbers."""
+    largest = min(family.largest, _LARGEST_OVER_NATIVE * found.native)
+    words = [describe_words(path / "tokenizer"), _DEPTH_WORDS if found.extra == "depth" else ""]
+    try:
+        return ModelInfo(
+            name=name,
+            family=family.name,
+            native=found.native,
+            multiple=family.multiple,
+            largest=max(found.native, largest),
+            actions=family.actions,
+            controls=controls,
+            samplers=tuple(SAMPLERS),
+            sampler=family.sampler,
+            steps=family.steps,
+            guidance=family.guidance,
+            words=" ".join(word for word in words if word),
+        )
+    except LocalError as error:
+        raise ModelError("unsupported", error.message) from error
+
+
+def weigh(path: Path, found: Found) -> Weight:
+    """The weights of the model at ``path``, from the headers of its files.
+
+    Raises ModelError when one is missing or broken.
+    """
+    files = tuple(file for part in found.parts for file in find_weights(path / part).files)
+    headers = [read_header(file) for file in files or (path,)]
+    count: dict[str, int] = {}
+    for header in headers:
+        for dtype, numbers in header.count().items():
+            count[dtype] = count.get(dtype, 0) + numbers
+    return Weight(files or (path,), sum(header.path.stat().st_size for header in headers), count)
+
+
+def _detect_folder(path: Path, unet: str) -> tuple[Family, Found]:
+    for family in FAMILIES:
+        found = family.detect(path, unet)
+        if found is not None:
+            return family, found
+    raise _unknown(str(read_json(path / "model_index.json").get("_class_name", "something else")))
+
+
+def _detect_file(path: Path) -> tuple[Family, Found]:
+    header: Header = read_header(path)
+    for family in FAMILIES:
+        found = family.detect_file(header)
+        if found is not None:
+            return family, found
+    raise _unknown(looks_like(header))
+
+
+def _unknown(looks: str) -> ModelError:
+    families = ", ".join(family.name for family in FAMILIES)
+    return ModelError(
+        "unsupported", f"it looks like {looks:.100}; these families can paint: {families}."
+    )
