@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPES := .cache/types/velatura
 
-.PHONY: demo test serve lint types contracts tests plugin clean
+.PHONY: demo test serve lint types contracts tests krita-trixie plugin clean
 
 demo: $(VENV)/.run
 	$(BIN)/velatura demo
@@ -30,6 +30,10 @@ contracts: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest
+
+# The real-Krita tests on a newer Krita than Debian 12's; see the script.
+krita-trixie: $(VENV)/.dev
+	tests/krita/trixie.sh
 
 # mypy does not follow editable installs, so it gets the house as one tree of links.
 $(TYPES):
