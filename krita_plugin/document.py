@@ -1,4 +1,4 @@
-"""Krita's documents: the only file of the plugin that touches their API.
+"""Krita's documents: with nodes.py and writing.py the only files that touch their API.
 
 Everything here runs on the GUI thread. Nodes are named by their ids, never held: a painter may
 delete a layer or close a document at any time. Layer ids outlive saving and loading.
@@ -9,63 +9,44 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from krita import Krita, Selection
 
 from ..protocol.region import Rect, Size
+from . import writing
 from .images import rgba_bytes, swap_red_blue
-from .qt import QtCore
-
-# Krita's own name for ordinary sRGB: in it, 8-bit pixels are what we send and receive.
-SRGB = ("RGBA", "U8", "sRGB-elle-V2-srgbtrc.icc")
-# Nodes that hold a picture which can be read; masks hold none.
-PICTURES = (
-    "paintlayer",
-    "grouplayer",
-    "vectorlayer",
-    "filelayer",
-    "filllayer",
-    "clonelayer",
+from .nodes import (
+    PICTURES,
+    SRGB,
+    DocumentClosed,
+    DocumentError,
+    Layer,
+    LayerGone,
+    cloned,
+    converted,
+    id_of,
+    is_selection,
+    layer_of,
+    space_of,
+    stack,
 )
+from .qt import QtCore
+from .writing import Sheet
+
+__all__ = [
+    "Document",
+    "DocumentClosed",
+    "DocumentError",
+    "Layer",
+    "LayerGone",
+    "active_document",
+    "open_documents",
+]
+
 _ANNOTATION = "velatura/"
-
-
-class DocumentError(Exception):
-    """One sentence for the painter: what is in the way and what to do."""
-
-
-class DocumentClosed(DocumentError):
-    """The document was closed."""
-
-
-class LayerGone(DocumentError):
-    """The layer was deleted."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One node of the layer stack as it was when asked.
-
-    opacity: 0..255. parent: the id of the group (or of a mask's owner), None at the top level.
-    bounds: x, y, width, height of its pixels in canvas pixels; all 0 when it is empty.
-    """
-
-    id: str
-    name: str
-    type: str
-    parent: str | None
-    visible: bool
-    locked: bool
-    opacity: int
-    bounds: tuple[int, int, int, int]
-
-    @property
-    def is_picture(self) -> bool:
-        """True when ``read_layer`` can read it: a layer, not a mask."""
-        return self.type in PICTURES
 
 
 def active_document() -> Document | None:
@@ -121,6 +102,17 @@ class Document:
         handle = self._open()
         return handle.colorModel(), handle.colorDepth(), handle.colorProfile()
 
+    @property
+    def path(self) -> str:
+        """The file, "" while it was never saved."""
+        return str(self._open().fileName())
+
+    @property
+    def is_saved(self) -> bool:
+        """True when the file holds everything."""
+        handle = self._open()
+        return bool(handle.fileName()) and not handle.modified()
+
     def wait_for_idle(self) -> None:
         """Let Krita finish pending updates. Ends a running stroke: not for use while painting.
 
@@ -139,6 +131,10 @@ class Document:
         """
         return rgba_bytes(self._open().projection(rect.x, rect.y, rect.width, rect.height))
 
+    def picture(self, rect: Rect) -> Any:
+        """As ``read_projection``, as a QImage."""
+        return self._open().projection(rect.x, rect.y, rect.width, rect.height)
+
     def read_layer(self, layer: str, rect: Rect) -> bytes:
         """One layer (with its masks and, for a group, its members) in ``rect`` as RGBA8, sRGB.
 
@@ -150,9 +146,9 @@ class Document:
         if node.type() not in PICTURES:
             raise DocumentError(f'"{node.name()}" is a mask: choose a layer that holds a picture.')
         data = bytes(node.projectionPixelData(rect.x, rect.y, rect.width, rect.height))
-        space = _space(node)
+        space = space_of(node)
         if space != SRGB:
-            data = self._convert(data, rect.width, rect.height, space, SRGB)
+            data = converted(self._open(), data, rect.width, rect.height, space, SRGB)
         return swap_red_blue(data, rect.width, rect.height)
 
     def selection_bounds(self) -> Rect | None:
@@ -183,13 +179,13 @@ class Document:
         A clone, because hiding a layer in the painter's own document would be seen, and would
         change the file. Without any visible layer to hide it is this document itself.
         """
-        hidden = {_id(node) for node in _stack(self._open()) if node.visible()} & set(layers)
+        hidden = {id_of(node) for node in stack(self._open()) if node.visible()} & set(layers)
         if not hidden:
             yield self
             return
-        with _clone(self._open()) as clone:
-            for node in _stack(clone):
-                if _id(node) in hidden:
+        with cloned(self._open()) as clone:
+            for node in stack(clone):
+                if id_of(node) in hidden:
                     node.setVisible(False)
             clone.refreshProjection()
             clone.waitForDone()
@@ -220,15 +216,15 @@ class Document:
         """Every layer and mask, bottom to top, members right after their group."""
         handle = self._open()
         root = handle.rootNode()
-        return [_layer(node, root) for node in _stack(handle)]
+        return [layer_of(node, root) for node in stack(handle)]
 
     def layer(self, layer: str) -> Layer:
-        return _layer(self._node(layer), self._open().rootNode())
+        return layer_of(self._node(layer), self._open().rootNode())
 
     @property
     def active_layer(self) -> str | None:
         node = self._open().activeNode()
-        return None if node is None or _is_selection(node) else _id(node)
+        return None if node is None or is_selection(node) else id_of(node)
 
     def activate_layer(self, layer: str) -> None:
         self._open().setActiveNode(self._node(layer))
@@ -247,23 +243,37 @@ class Document:
         It lies above the layer ``above`` (in its group; above the owner if it is a mask), or on
         top of everything, in the document's own colour model and depth. One undo takes it away,
         and redo brings its pixels back, because they are set before it is added. Krita makes the new
-        layer active when its event loop runs again; the selection stays. Raises LayerGone when ``above`` was deleted.
+        layer active when its event loop runs again; the selection
+        stays. Raises LayerGone when ``above`` was deleted.
         """
-        handle = self._open()
+        made = writing.sheet(name, rect, rgba, "U8")
+        return self.insert([replace(made, visible=visible)], above)[0]
+
+    def insert(
+        self,
+        sheets: Sequence[Sheet],
+        above: str | None = None,
+        *,
+        like: str | None = None,
+        label: int = 0,
+        group: str = "",
+    ) -> list[str]:
+        """Add one layer, or several in a group of that name, as ``add_layer`` does; their ids.
+
+        like: the layer whose blending mode, opacity and inherit-alpha it gets.
+        """
+        style = replace(
+            writing.PLAIN if like is None else writing.style_of(self._node(like)), label=label
+        )
         below = None if above is None else self._node(above)
-        while below is not None and below.type() not in PICTURES:
-            below = below.parentNode()
-        data = swap_red_blue(rgba, rect.width, rect.height)
-        space = self.color_space
-        if space != SRGB:
-            data = self._convert(data, rect.width, rect.height, SRGB, space)
-        node = handle.createNode(name, "paintlayer")
-        node.setPixelData(QtCore.QByteArray(data), rect.x, rect.y, rect.width, rect.height)
-        node.setVisible(visible)
-        parent = handle.rootNode() if below is None else below.parentNode()
-        if not parent.addChildNode(node, below):
-            raise DocumentError(f'Krita refused the layer "{name}": unlock the group it goes into.')
-        return _id(node)
+        return writing.insert(self._open(), sheets, below, style, group)
+
+    def show_layer(self, layer: str, visible: bool) -> None:
+        """Show or hide a layer. Krita makes no row in the History of it."""
+        node = self._node(layer)
+        if node.visible() != visible:
+            node.setVisible(visible)
+            self._open().refreshProjection()
 
     def resize_canvas(self, rect: Rect) -> None:
         """Make ``rect`` (in today's canvas pixels) the whole canvas; layers move along. One undo."""
@@ -289,6 +299,14 @@ class Document:
         except ValueError:  # a file from another hand: not worth losing the picture over
             return None
 
+    def set_bytes(self, key: str, data: bytes) -> None:
+        """Keep ``data`` with the document under ``key``; the picture then counts as modified."""
+        self._open().setAnnotation(_ANNOTATION + key, "Velatura", QtCore.QByteArray(data))
+
+    def get_bytes(self, key: str) -> bytes:
+        """What is kept under ``key``; b"" when there is nothing."""
+        return bytes(self._open().annotation(_ANNOTATION + key))
+
     def remove_annotation(self, key: str) -> None:
         self._open().removeAnnotation(_ANNOTATION + key)
 
@@ -300,30 +318,10 @@ class Document:
         return self._handle
 
     def _node(self, layer: str) -> Any:
-        for node in _stack(self._open()):
-            if _id(node) == layer:
+        for node in stack(self._open()):
+            if id_of(node) == layer:
                 return node
         raise LayerGone("The layer was deleted: choose another one.")
-
-    def _convert(
-        self,
-        data: bytes,
-        width: int,
-        height: int,
-        source: tuple[str, str, str],
-        target: tuple[str, str, str],
-    ) -> bytes:
-        """Raw layer pixels from one colour space to another, by Krita itself.
-
-        On a clone, because a change of colour space is a row in the History even for a node that
-        was never added to the document.
-        """
-        with _clone(self._open()) as clone:
-            node = clone.createNode("convert", "paintlayer")
-            _set_space(node, source)
-            node.setPixelData(QtCore.QByteArray(data), 0, 0, width, height)
-            _set_space(node, target)
-            return bytes(node.pixelData(0, 0, width, height))
 
 
 class _Copy(Document):
@@ -332,59 +330,3 @@ class _Copy(Document):
     @property
     def is_open(self) -> bool:
         return True
-
-
-@contextlib.contextmanager
-def _clone(handle: Any) -> Iterator[Any]:
-    clone = handle.clone()
-    try:
-        yield clone
-    finally:
-        clone.setModified(False)  # or closing asks whether to save
-        clone.close()
-
-
-def _space(node: Any) -> tuple[str, str, str]:
-    return node.colorModel(), node.colorDepth(), node.colorProfile()
-
-
-def _set_space(node: Any, space: tuple[str, str, str]) -> None:
-    node.setColorSpace(*space)
-    if _space(node) != space:
-        raise DocumentError(
-            f"Krita cannot convert to {' '.join(space)}: "
-            "use Image > Convert Image Color Space to make the document RGBA."
-        )
-
-
-def _id(node: Any) -> str:
-    return str(node.uniqueId().toString())
-
-
-def _is_selection(node: Any) -> bool:
-    """True for the document's selection, which Krita keeps as a node below the root."""
-    return bool(node.type() == "selectionmask" and node.parentNode().parentNode() is None)
-
-
-def _stack(handle: Any) -> Iterator[Any]:
-    return (node for node in _descendants(handle.rootNode()) if not _is_selection(node))
-
-
-def _descendants(node: Any) -> Iterator[Any]:
-    for child in node.childNodes():
-        yield child
-        yield from _descendants(child)
-
-
-def _layer(node: Any, root: Any) -> Layer:
-    parent, bounds = node.parentNode(), node.bounds()
-    return Layer(
-        id=_id(node),
-        name=node.name(),
-        type=node.type(),
-        parent=None if parent is None or parent == root else _id(parent),
-        visible=node.visible(),
-        locked=node.locked(),
-        opacity=node.opacity(),
-        bounds=(bounds.x(), bounds.y(), bounds.width(), bounds.height()),
-    )
