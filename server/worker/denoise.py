@@ -94,6 +94,7 @@ def renoise(
     return alpha * x0 + sigma * noise
 
 
+@torch.inference_mode()
 def denoise(
     loaded: Loaded,
     plan: JobPlan,

@@ -130,8 +130,10 @@ def cut_layer(rgb: np.ndarray, composite: np.ndarray) -> tuple[np.ndarray, int, 
     if area is None:
         return np.zeros((1, 1, 4), np.uint8), 0, 0
     rows, columns = slice(area.y, area.bottom), slice(area.x, area.right)
-    alpha = composite[rows, columns, None]
-    return np.concatenate([rgb[rows, columns] * (alpha > 0), alpha], -1), area.x, area.y
+    alpha = composite[rows, columns]
+    layer = cv2.copyTo(cv2.cvtColor(rgb[rows, columns], cv2.COLOR_RGB2RGBA), alpha)
+    layer[..., 3] = alpha
+    return layer, area.x, area.y
 
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:

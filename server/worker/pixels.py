@@ -41,16 +41,21 @@ def over(top: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scaled to ``width`` x ``height``: area mean where it shrinks, Lanczos where it grows.
+    """Scaled to ``width`` x ``height``: area mean where it shrinks, bicubic where it grows.
 
-    Values may overshoot their range a little at edges when they are floats.
+    Values may overshoot their range a little at edges when they are floats. Lanczos shows no more
+    of a picture that was painted small, rings more, and takes OpenCV fifteen times as long.
     """
     if pixels.shape[1::-1] == (width, height):
         return pixels
     smaller = width * height < pixels.shape[0] * pixels.shape[1]
-    return cv2.resize(
-        pixels, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4
-    )
+    method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return cv2.resize(pixels, (width, height), interpolation=method)
+
+
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """The colours (H, W, 3) of (H, W, 4) uint8, packed: numpy's own copy takes ten times as long."""
+    return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
 
 
 def to_model(pixels: np.ndarray, plan: JobPlan) -> np.ndarray:

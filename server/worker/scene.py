@@ -15,7 +15,15 @@ from velatura.server.worker.masks import (
     denoise_mask,
     selected_area,
 )
-from velatura.server.worker.pixels import extend, over, to_array, to_bytes, to_floats, to_model
+from velatura.server.worker.pixels import (
+    extend,
+    over,
+    to_array,
+    to_bytes,
+    to_floats,
+    to_model,
+    to_rgb,
+)
 from velatura.server.worker.plan import JobPlan
 
 # What continues where nothing is.
@@ -65,7 +73,7 @@ def make_scene(request: Generate, plan: JobPlan, area: np.ndarray) -> Scene:
     visible = to_array(request.surroundings)
     if request.source is not None:
         visible = over(source, visible)
-    picture = np.ascontiguousarray(visible[..., :3])
+    picture = to_rgb(visible)
     known = (source if request.action == "expand" else visible)[..., 3]
     if known.min() < OPAQUE:
         picture = to_bytes(continued(to_floats(picture), to_floats(known)))

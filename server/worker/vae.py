@@ -21,14 +21,14 @@ def to_tensor(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
     return (tensor * 2 - 1).to(loaded.device, loaded.vae.dtype)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
     """Scaled latents in the model's dtype: the mode, not a sample, so that it is one value."""
     latents = loaded.vae.encode(to_tensor(picture, loaded)).latent_dist.mode()
     return (latents * loaded.vae.config.scaling_factor).to(loaded.dtype)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def decode(latents: torch.Tensor, loaded: Loaded) -> np.ndarray:
     """The picture, not clipped: NaN stays NaN, and colours may lie a little outside 0..1."""
     scaled = latents.to(loaded.vae.dtype) / loaded.vae.config.scaling_factor
