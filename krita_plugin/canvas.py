@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -47,7 +47,23 @@ class Readable(Protocol):
     def read_projection(self, rect: Rect) -> bytes: ...
     def read_layer(self, layer: str, rect: Rect) -> bytes: ...
     def read_selection(self, rect: Rect) -> bytes | None: ...
+    def limits(self) -> Limits: ...
+    def has_transparency(self, layer: str) -> bool: ...
     def without(self, layers: Collection[str]) -> AbstractContextManager[Readable]: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What stands between a document and a reader.
+
+    mask: the name of the selection mask that counts as the selection, "" for none. unclear: the
+    name of a layer with several selection masks, of which one may. isolated: Krita shows one layer
+    or group alone, and only that can be read.
+    """
+
+    mask: str = ""
+    unclear: str = ""
+    isolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,7 @@ class Canvas:
     selection: bounds of what is selected, inside the canvas. blank: nothing is painted (empty, or
     one flat colour). painted: the rectangle that is painted where it leaves a border, transparent or
     white as after enlarging the canvas; empty: the bounds of that border. layer: the current one.
+    see_through: it has transparency.
     """
 
     size: Size
@@ -65,6 +82,8 @@ class Canvas:
     empty: Rect | None = None
     painted: Rect | None = None
     layer: LayerLike | None = None
+    see_through: bool = False
+    limits: Limits = Limits()
 
 
 def look(document: Readable, left_out: Collection[str] = ()) -> Canvas:
@@ -72,22 +91,26 @@ def look(document: Readable, left_out: Collection[str] = ()) -> Canvas:
     size = document.size
     whole = Rect(0, 0, size.width, size.height)
     bounds = document.selection_bounds()
-    selection = None if bounds is None else whole.intersection(bounds)
     layers, active = document.layers(), document.active_layer
     layer = next((layer for layer in layers if layer.id == active), None)
+    seen = Canvas(
+        size,
+        selection=None if bounds is None else whole.intersection(bounds),
+        layer=layer,
+        see_through=layer is not None and layer.is_picture and document.has_transparency(layer.id),
+        limits=document.limits(),
+    )
     painted = _painted_areas(layers, whole)
     counted = {name: area for name, area in painted.items() if name not in left_out}
     if all(area == whole for area in counted.values()) and _is_flat(
         document, whole, counted, alone=len(counted) == len(painted)
     ):
-        return Canvas(size, selection, blank=True, layer=layer)
+        return replace(seen, blank=True)
     for kind in (_CLEAR, _WHITE):
         inner = _painted_rectangle(document, whole, kind)
         if inner is not None:
-            return Canvas(
-                size, selection, empty=_border_around(inner, whole), painted=inner, layer=layer
-            )
-    return Canvas(size, selection, layer=layer)
+            return replace(seen, empty=_border_around(inner, whole), painted=inner)
+    return seen
 
 
 def _painted_areas(layers: Sequence[LayerLike], whole: Rect) -> dict[str, Rect]:
@@ -253,3 +276,16 @@ def what_to_do(canvas: Canvas) -> str:
     if canvas.blank:
         return "generate"
     return "expand" if canvas.empty is not None else "refine"
+
+
+def suits_layer(canvas: Canvas, action: str) -> bool:
+    """True where the current layer, not everything visible, is what a painter means to paint over:
+    nothing is selected, and the layer has transparency."""
+    layer = canvas.layer
+    return (
+        action == "refine"
+        and canvas.selection is None
+        and layer is not None
+        and layer.is_picture
+        and canvas.see_through
+    )

@@ -19,6 +19,10 @@ class CaptureError(Exception):
     """One sentence for the painter: what is in the way and what to do."""
 
 
+class NothingOnLayer(CaptureError):
+    """The layer to paint over holds no pixels: everything visible may be meant."""
+
+
 # --- planning --------------------------------------------------------------------------------------
 
 
@@ -58,6 +62,11 @@ def plan(
     chosen = ACTIONS[action]
     if chosen.wire not in model.actions:
         raise CaptureError(f'"{model.name}" cannot {chosen.label}: choose another model.')
+    if canvas.limits.unclear and action != "expand":
+        raise CaptureError(
+            f'"{canvas.limits.unclear}" has several selection masks, and Krita does not tell which '
+            "one holds: hide all but one."
+        )
     if chosen.needs_selection and canvas.selection is None:
         raise CaptureError(f"Nothing is selected: select the part to {chosen.label.lower()}.")
     if action == "expand" and canvas.empty is None:
@@ -120,7 +129,7 @@ def _source(canvas: Canvas, settings: Settings) -> LayerLike | None:
         )
     whole = Rect(0, 0, canvas.size.width, canvas.size.height)
     if whole.intersection(clipped(*layer.bounds, whole)) is None:
-        raise CaptureError(
+        raise NothingOnLayer(
             f'"{layer.name}" is empty: choose another layer, or paint from "Everything visible".'
         )
     return layer

@@ -20,7 +20,7 @@ from .painting import Painting
 from .qt import QtCore
 from .reopen import Reopening
 from .results import Results
-from .state import LAYER, LinkState, stage_words
+from .state import LAYER, VISIBLE, LinkState, stage_words
 from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
@@ -97,6 +97,7 @@ class Controller(QtCore.QObject):
             document.selection_bounds(),
             document.active_layer,
             self._panel.settings.left_out,
+            document.limits(),
         )
 
     def _reopen(self) -> None:
@@ -124,11 +125,20 @@ class Controller(QtCore.QObject):
             return
         try:
             painting = self._prepare(document, model, self._limits)
+        except capture.NothingOnLayer as error:
+            panel.notice.say(tr(str(error)), self._press_everything, tr("Everything visible"))
+            return
         except (CaptureError, DocumentError, LocalError) as error:
             panel.notice.say(tr(str(error)), self.press)
             return
         panel.chance.show_seed(painting.request.seed)
         self._send(painting)
+        panel.left.emit()
+
+    def _press_everything(self) -> None:
+        """The other source than the layer that turned out to be empty."""
+        self._panel.source.combo.choose(VISIBLE)
+        self.press()
 
     def _prepare(self, document: Document, model: m.ModelInfo, limits: m.Limits) -> Painting:
         document.wait_for_idle()

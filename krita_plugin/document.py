@@ -16,7 +16,8 @@ from typing import Any
 from krita import Krita, Selection
 
 from ..protocol.region import Rect, Size
-from . import writing
+from . import sight, writing
+from .canvas import Limits
 from .images import rgba_bytes, swap_red_blue
 from .nodes import (
     PICTURES,
@@ -152,9 +153,12 @@ class Document:
         return swap_red_blue(data, rect.width, rect.height)
 
     def selection_bounds(self) -> Rect | None:
-        """The smallest rectangle around what is selected of the canvas; None when nothing is."""
+        """The smallest rectangle around what is selected of the canvas; None when nothing is.
+
+        A selection mask on the current layer or on its group counts as the selection.
+        """
         handle = self._open()
-        found = handle.selection()
+        found = sight.holding(handle).selection
         if found is None:
             return None
         # An inverted selection reaches far beyond the canvas, further than a Rect may.
@@ -167,10 +171,19 @@ class Document:
 
     def read_selection(self, rect: Rect) -> bytes | None:
         """How much each pixel of ``rect`` is selected, 0..255 (Gray8), or None without one."""
-        found = self._open().selection()
+        found = sight.holding(self._open()).selection
         if found is None:
             return None
         return bytes(found.pixelData(rect.x, rect.y, rect.width, rect.height))
+
+    def limits(self) -> Limits:
+        """What stands between the document and a reader."""
+        return sight.limits(self._open())
+
+    def has_transparency(self, layer: str) -> bool:
+        """True when some of the canvas shows through this layer. Reads a few lines of it."""
+        size = self.size
+        return sight.has_transparency(self._node(layer), size.width, size.height)
 
     @contextlib.contextmanager
     def without(self, layers: Collection[str]) -> Iterator[Document]:

@@ -62,7 +62,11 @@ ACTIONS: dict[str, Action] = {
 }
 FIRST_STRENGTHS: Mapping[str, int] = {name: action.strength for name, action in ACTIONS.items()}
 
-VISIBLE, LAYER = "visible", "layer"
+# What is painted over. AUTOMATIC stands only in the docker's field and means one of the others.
+VISIBLE, LAYER, AUTOMATIC = "visible", "layer", "auto"
+# How many pictures a press paints where the painter leaves it to us (0 in Memory): a GPU paints
+# several while one looks at the first; refining rarely needs a choice.
+AUTOMATIC_VARIANTS = 3
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the docker remembers from one start of Krita to the next; the rest is the picture's."""
+    """What the docker remembers from one start of Krita to the next; the rest is the picture's.
+
+    variants: 0 for what suits the device and the action.
+    """
 
     strengths: Mapping[str, int]
-    paint_from: str = VISIBLE
-    variants: int = 1
+    paint_from: str = AUTOMATIC
+    variants: int = 0
     model: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -146,15 +153,25 @@ class Memory:
         variants, model = value.get("variants"), value.get("model")
         return cls(
             strengths=strengths,
-            paint_from=LAYER if value.get("paint_from") == LAYER else VISIBLE,
+            paint_from=_one_of((VISIBLE, LAYER), value.get("paint_from"), AUTOMATIC),
             variants=variants
-            if isinstance(variants, int) and 1 <= variants <= m.MOST_VARIANTS
-            else 1,
+            if isinstance(variants, int) and 0 <= variants <= m.MOST_VARIANTS
+            else 0,
             model=model if isinstance(model, str) else "",
         )
 
     def with_strength(self, action: str, percent: int) -> Memory:
         return replace(self, strengths={**self.strengths, action: percent})
+
+
+def _one_of(allowed: tuple[str, ...], value: Any, first: str) -> str:
+    return value if value in allowed else first
+
+
+def automatic_variants(action: str, device: str) -> int:
+    """How many pictures suit this action on this device (its name in the server's status)."""
+    quick = bool(device) and not device.startswith("CPU")
+    return AUTOMATIC_VARIANTS if quick and ACTIONS[action].wire != "refine" else 1
 
 
 def action_at(action: str, percent: int) -> str:
@@ -177,10 +194,11 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class LinkState:
-    """How the connection stands, and one sentence that says why."""
+    """How the connection stands, and one sentence that says why. device: what paints, "" unknown."""
 
     kind: str
     reason: str
+    device: str = ""
 
     @property
     def is_connected(self) -> bool:
@@ -203,7 +221,7 @@ def worker_state(status: m.Status) -> LinkState:
         RESTARTING: "The painting process stopped and is starting again.",
         FAILED: "The painting process cannot start: see the server's log.",
     }[kind]
-    return LinkState(kind, status.reason or said)
+    return LinkState(kind, status.reason or said, status.device)
 
 
 def stage_words(progress: m.Progress, variants: int) -> str:

@@ -147,7 +147,8 @@ class Catalogue(Message):
 class Status(Message):
     """The worker's state; sent after the welcome and whenever it changes.
 
-    ``loaded`` names the models in memory; ``reason`` is one sentence when the state is not ready.
+    ``device`` names what paints, beginning with "CPU" where that is no GPU; ``loaded`` the models in
+    memory; ``reason`` is one sentence when the state is not ready.
     """
 
     sender = SERVER

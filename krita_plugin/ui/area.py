@@ -6,7 +6,7 @@ from typing import Any
 
 from ...protocol.region import CONTEXTS
 from ..qt import QtWidgets, Signal
-from .parts import Combo, WrappedLabel, column, label, row, spin
+from .parts import Combo, column, label, row, spin
 from .words import tr
 
 _CONTEXTS = {
@@ -39,13 +39,10 @@ class AreaGroup(QtWidgets.QWidget):
         self.outline.setToolTip(
             tr("Paint only where the current layer already has paint (preserve alpha)")
         )
-        self.enlarged = WrappedLabel("enlarged")
         lines = column(self)
         lines.addLayout(row(label(tr("Context"), tip), self.context, stretch=1))
         lines.addLayout(row(label(tr("Soft edge"), edge), self.edge, stretch=1))
         lines.addWidget(self.outline)
-        lines.addWidget(self.enlarged)
-        self.enlarged.setVisible(False)
         self.context.currentIndexChanged.connect(lambda index: self.changed.emit())
         self.edge.valueChanged.connect(lambda value: self.changed.emit())
         self.outline.toggled.connect(lambda on: self.changed.emit())
@@ -66,15 +63,3 @@ class AreaGroup(QtWidgets.QWidget):
         self.edge.setSpecialValueText(
             tr("Automatic") if width is None else tr("Automatic, {width} px", width=width)
         )
-
-    def show_enlargement(self, times: float) -> None:
-        """Say before the press that the result will be enlarged; 1.0 says nothing."""
-        self.enlarged.setVisible(times > 1)
-        if times > 1:
-            self.enlarged.setText(
-                tr(
-                    "The model paints this smaller: the result is enlarged {times} times. "
-                    "A smaller selection or less context is sharper.",
-                    times=f"{times:.1f}",
-                )
-            )

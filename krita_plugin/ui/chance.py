@@ -16,8 +16,10 @@ class ChanceRow(QtWidgets.QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.variants = spin(
-            "variants", 1, MOST_VARIANTS, 1, "", tr("How many pictures to paint (batch count)")
+            "variants", 0, MOST_VARIANTS, 0, "", tr("How many pictures to paint (batch count)")
         )
+        self._automatic = 1
+        self.show_automatic(1)
         tip = tr("The same seed and settings paint the same picture (random seed)")
         self.seed = QtWidgets.QLineEdit()
         self.seed.setObjectName("seed")
@@ -36,6 +38,16 @@ class ChanceRow(QtWidgets.QWidget):
         lines.addLayout(row(label(tr("Seed"), tip), self.seed, self.lock, stretch=1))
         self.variants.valueChanged.connect(lambda value: self.changed.emit())
         self.seed.textEdited.connect(lambda text: self.lock.setChecked(bool(text)))
+
+    @property
+    def count(self) -> int:
+        """How many pictures a press paints, 1..MOST_VARIANTS."""
+        return int(self.variants.value()) or self._automatic
+
+    def show_automatic(self, count: int) -> None:
+        """What suits the device and the action."""
+        self._automatic = count
+        self.variants.setSpecialValueText(tr("Automatic, {count}", count=count))
 
     @property
     def locked_seed(self) -> int | None:

@@ -21,6 +21,8 @@ _SETTINGS, _MEMORY = "velatura", "docker"
 _SETTLE = 150
 # Krita has no signal for the selection or the active document: a small look that often, in ms.
 _GLANCE = 500
+# Krita's own widgets that a painter paints on: with OpenGL (Krita 5 and 6) and without.
+_CANVASES = ("KisOpenGLCanvas2", "KisOpenGLCanvas", "KisOpenGLCanvasRHI", "KisQPainterCanvas")
 # How long a floating message stays, in ms.
 _SAID_FOR = 2000
 
@@ -33,6 +35,7 @@ class Docker(DockWidget):
         self.setWidget(self.panel)
         self.panel.remembered.connect(self._remember)
         self.panel.notice.said.connect(self._say_unseen)
+        self.panel.left.connect(self._go_to_canvas)
         self.link = Link(data_folder(), self)
         self.controller = Controller(self.panel, self.link, active_document, self)
         self._settle = QtCore.QTimer(self)
@@ -57,6 +60,15 @@ class Docker(DockWidget):
         if said and self._heard != said:
             self._say(said)
         self._heard = ""
+
+    def _go_to_canvas(self) -> None:
+        """The keys belong to the brush again, without a click that would paint."""
+        window = Krita.instance().activeWindow()
+        area = None if window is None else window.qwindow().centralWidget()
+        for widget in [] if area is None else area.findChildren(QtWidgets.QWidget):
+            if widget.metaObject().className() in _CANVASES and widget.isVisible():
+                widget.setFocus()
+                return
 
     def _say_unseen(self, sentence: str) -> None:
         """In canvas-only mode nobody sees the docker's line."""

@@ -39,9 +39,10 @@ class Notice(QtWidgets.QFrame):
         """The sentence that stands there now, "" for none."""
         return str(self.sentence.text())
 
-    def say(self, sentence: str, again: Callable[[], None] | None = None) -> None:
-        """Show a sentence; ``again`` is what Retry does."""
+    def say(self, sentence: str, again: Callable[[], None] | None = None, words: str = "") -> None:
+        """Show a sentence; ``again`` is what Retry does, or the button that says ``words``."""
         self._again = again
+        self.retry.setText(words or tr("Retry"))
         self.sentence.setText(sentence)
         self.retry.setVisible(again is not None)
         self.setVisible(True)

@@ -8,9 +8,20 @@ from typing import Any
 
 from ...protocol.messages import ModelInfo
 from .. import capture
-from ..canvas import Canvas, what_to_do
+from ..canvas import Canvas, suits_layer, what_to_do
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
-from ..state import ACTIONS, FIRST_STRENGTHS, LAYER, LinkState, Memory, Settings, action_at
+from ..state import (
+    ACTIONS,
+    AUTOMATIC,
+    FIRST_STRENGTHS,
+    LAYER,
+    VISIBLE,
+    LinkState,
+    Memory,
+    Settings,
+    action_at,
+    automatic_variants,
+)
 from .area import AreaGroup
 from .chance import ChanceRow
 from .connection import ConnectionRow
@@ -22,6 +33,7 @@ from .press import PressRow
 from .progress import ProgressGroup
 from .prompt import PromptGroup
 from .recipe import RecipeRow
+from .remarks import Remarks
 from .source import SourceRow
 from .strength import StrengthRow
 from .strip import Strip
@@ -31,13 +43,14 @@ class Panel(QtWidgets.QWidget):
     """Signals are the painter's wishes; methods show what has become of them.
 
     pressed: paint ``action`` with ``settings``. entered: the pen came into the docker.
-    remembered: ``memory`` changed.
+    remembered: ``memory`` changed. left: the canvas is where the painter goes on.
     """
 
     pressed = Signal()
     cancelled = Signal()
     entered = Signal()
     remembered = Signal()
+    left = Signal()
 
     def __init__(self, memory: Memory | None = None, parent: Any = None) -> None:
         super().__init__(parent)
@@ -46,11 +59,13 @@ class Panel(QtWidgets.QWidget):
         self._choice = ""
         self._selection_action = "fill"
         self._canvas: Canvas | None = None
+        self._device = ""
         self.connection = ConnectionRow()
         self.prompts = PromptGroup()
         self.recipe = RecipeRow()
         self.strength = StrengthRow()
         self.press = PressRow()
+        self.remarks = Remarks()
         self.progress = ProgressGroup()
         self.notice = Notice()
         self.strip = Strip()
@@ -86,6 +101,7 @@ class Panel(QtWidgets.QWidget):
             self.recipe,
             self.strength,
             self.press,
+            self.remarks,
             self.progress,
             self.notice,
             self.strip,
@@ -95,6 +111,7 @@ class Panel(QtWidgets.QWidget):
 
     def _connect(self) -> None:
         self.prompts.submitted.connect(self.pressed)
+        self.prompts.left.connect(self.left)
         self.press.pressed.connect(self.pressed)
         self.press.cancelled.connect(self.cancelled)
         self.press.chosen.connect(self._choose)
@@ -129,13 +146,13 @@ class Panel(QtWidgets.QWidget):
             prompt=self.prompts.prompt.toPlainText().strip(),
             negative=self.prompts.avoid.toPlainText().strip(),
             strength=self.strength.percent,
-            paint_from=self.source.combo.currentData(),
+            paint_from=self._paint_from,
             guides=self.guide.guides,
             leave_out=self.source.left_out,
             context=self.area.context.currentData(),
             soft_edge=self.area.soft_edge,
             keep_outline=self.area.outline.isChecked(),
-            variants=self.chance.variants.value(),
+            variants=self.chance.count,
             seed=self.chance.locked_seed,
             model="" if model is None else model.name,
             steps=self.model.steps.value(),
@@ -143,10 +160,23 @@ class Panel(QtWidgets.QWidget):
             sampler=self.model.sampler.currentData(),
         )
 
+    @property
+    def _paint_from(self) -> str:
+        chosen = str(self.source.combo.currentData())
+        return self._automatic_source if chosen == AUTOMATIC else chosen
+
+    @property
+    def _automatic_source(self) -> str:
+        canvas = self._canvas
+        return LAYER if canvas is not None and suits_layer(canvas, self.action) else VISIBLE
+
     # What is so
 
     def show_link(self, link: LinkState) -> None:
         self.connection.show_state(link)
+        if link.device:
+            self._device = link.device
+            self._show_action()
 
     def show_models(self, models: tuple[ModelInfo, ...]) -> None:
         self.model.offer(models)
@@ -232,6 +262,8 @@ class Panel(QtWidgets.QWidget):
         takes = ACTIONS[action].takes_strength
         self.strength.setEnabled(takes)
         self.strength.show_percent(self.memory.strengths[action] if takes else 100)
+        self.source.show_automatic(self._automatic_source)
+        self.chance.show_automatic(automatic_variants(action, self._device))
         self._show_area()
 
     def _show_area(self) -> None:
@@ -246,4 +278,5 @@ class Panel(QtWidgets.QWidget):
             with contextlib.suppress(capture.CaptureError):
                 plan = capture.plan(canvas, self.action, settings, model, most_pixels=2**40)
                 times = capture.enlargement(plan, settings, model)
-        self.area.show_enlargement(times)
+        self.remarks.show_enlargement(times)
+        self.remarks.show_canvas(canvas)

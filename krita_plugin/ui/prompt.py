@@ -12,9 +12,13 @@ _LINES = 3
 
 
 class PromptEdit(QtWidgets.QPlainTextEdit):
-    """Enter generates, Alt+Enter breaks the line, Esc gives the canvas the keys back."""
+    """Enter generates, Alt+Enter breaks the line, Esc gives the canvas the keys back.
+
+    left: the painter is done here.
+    """
 
     submitted = Signal()
+    left = Signal()
 
     def __init__(self, name: str, hint: str, lines: int, parent: Any = None) -> None:
         super().__init__(parent)
@@ -42,12 +46,14 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
                 self.submitted.emit()
         elif event.key() == Qt.Key.Key_Escape:
             self.clearFocus()
+            self.left.emit()
         else:
             super().keyPressEvent(event)
 
 
 class PromptGroup(QtWidgets.QWidget):
     submitted = Signal()
+    left = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -60,5 +66,6 @@ class PromptGroup(QtWidgets.QWidget):
         lines = column(self)
         lines.addWidget(self.prompt)
         lines.addWidget(self.avoid)
-        self.prompt.submitted.connect(self.submitted)
-        self.avoid.submitted.connect(self.submitted)
+        for edit in (self.prompt, self.avoid):
+            edit.submitted.connect(self.submitted)
+            edit.left.connect(self.left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..qt import QtWidgets, Signal
-from ..state import LAYER, VISIBLE
+from ..state import AUTOMATIC, LAYER, VISIBLE
 from .parts import Combo, column, label, row
 from .words import tr
 
@@ -21,7 +21,13 @@ class SourceRow(QtWidgets.QWidget):
         super().__init__(parent)
         tip = tr("What is painted over (source). Around it the model always sees what is visible.")
         self.combo = Combo("paint_from", tip)
-        self.combo.offer([(VISIBLE, tr("Everything visible")), (LAYER, tr("Current layer"))])
+        self.combo.offer(
+            [
+                (AUTOMATIC, tr("Automatic")),
+                (VISIBLE, tr("Everything visible")),
+                (LAYER, tr("Current layer")),
+            ]
+        )
         out = tr("Layers that the model does not see, as if they were hidden (excluded layers)")
         self.leave_out = QtWidgets.QToolButton()
         self.leave_out.setObjectName("leave_out")
@@ -37,6 +43,11 @@ class SourceRow(QtWidgets.QWidget):
         lines.addLayout(row(label(tr("Leave out"), out), self.leave_out, stretch=1))
         self.combo.currentIndexChanged.connect(lambda index: self.changed.emit())
         self._describe()
+
+    def show_automatic(self, source: str) -> None:
+        """What Automatic means for this canvas: VISIBLE or LAYER."""
+        words = self.combo.itemText(self.combo.findData(source)).lower()
+        self.combo.setItemText(0, tr("Automatic: {source}", source=words))
 
     @property
     def left_out(self) -> tuple[str, ...]:

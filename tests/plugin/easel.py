@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from velatura.krita_plugin.canvas import Limits
 from velatura.protocol.region import Rect, Size
 
 CLEAR, WHITE, RED = bytes(4), b"\xff\xff\xff\xff", b"\xff\x00\x00\xff"
@@ -65,6 +66,13 @@ class Easel:
         return b"".join(
             sheet.pixel(x, y) for y in range(rect.y, rect.bottom) for x in range(rect.x, rect.right)
         )
+
+    def limits(self) -> Limits:
+        return Limits()
+
+    def has_transparency(self, layer: str) -> bool:
+        sheet = next(sheet for sheet in self.sheets if sheet.id == layer)
+        return any(not sheet.pixel(x, y)[3] for y in range(self.height) for x in range(self.width))
 
     @contextmanager
     def without(self, layers: Collection[str]) -> Iterator[Easel]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from easel import RED, WHITE, Easel, Sheet
 from velatura.krita_plugin import canvas, capture
-from velatura.krita_plugin.capture import CaptureError
+from velatura.krita_plugin.capture import CaptureError, NothingOnLayer
 from velatura.krita_plugin.state import LAYER, Guide, Settings
 from velatura.protocol import messages as m
 from velatura.protocol.region import Rect, Size
@@ -189,6 +189,19 @@ def test_what_cannot_be_painted_is_said_in_one_sentence(
 ):
     with pytest.raises(CaptureError, match=sentence):
         request_of(document, action, settings, layer)
+
+
+def test_an_empty_layer_is_told_from_what_else_is_in_the_way():
+    empty = replace(MARK, bounds=(0, 0, 0, 0))
+    with pytest.raises(NothingOnLayer):
+        request_of(easel(PAPER, MARK), "refine", Settings(paint_from=LAYER), empty)
+
+
+def test_a_selection_that_krita_does_not_tell_is_asked_for_before_anything_is_sent():
+    unclear = canvas.Canvas(Size(96, 80), limits=canvas.Limits(unclear="Sky"))
+    for action in ("fill", "refine"):
+        with pytest.raises(CaptureError, match='"Sky" has several selection masks'):
+            capture.plan(unclear, action, Settings(), MODEL, most_pixels=10**9)
 
 
 def test_more_than_the_server_takes_is_refused_before_anything_is_read():

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from velatura.krita_plugin import state
 from velatura.krita_plugin.actions import KEY_ACTIONS
-from velatura.krita_plugin.canvas import Canvas
+from velatura.krita_plugin.canvas import Canvas, Limits
 from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
-from velatura.krita_plugin.state import FIRST_STRENGTHS, Guide, LinkState, Memory, Settings
+from velatura.krita_plugin.state import (
+    FIRST_STRENGTHS,
+    LAYER,
+    VISIBLE,
+    Guide,
+    LinkState,
+    Memory,
+    Settings,
+)
 from velatura.krita_plugin.ui.panel import Panel
 from velatura.protocol import messages as m
 from velatura.protocol.region import Rect, Size
@@ -262,6 +270,74 @@ def test_layers_are_left_out_and_come_back_with_their_picture(panel):
     assert panel.settings.leave_out == ("{1}",)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """As much of a layer as a docker looks at."""
+
+    id: str = "{1}"
+    name: str = "sketch"
+    is_picture: bool = True
+    bounds: tuple = (0, 0, 9, 9)
+
+
+def test_a_layer_with_transparency_is_the_source_unless_something_is_selected(panel):
+    combo = find(panel, "paint_from")
+    sketch = Canvas(SIZE, layer=Layer(), see_through=True)
+    panel.show_canvas(sketch, [])
+    assert panel.settings.paint_from == LAYER
+    assert combo.currentText() == "Automatic: current layer"
+    for canvas in (
+        replace(sketch, selection=Rect(1, 1, 9, 9)),
+        replace(sketch, see_through=False),
+        replace(sketch, layer=Layer(is_picture=False)),
+        replace(sketch, layer=None, see_through=False),
+        replace(sketch, blank=True),
+    ):
+        panel.show_canvas(canvas, [])
+        assert panel.settings.paint_from == VISIBLE
+        assert combo.currentText() == "Automatic: everything visible"
+    panel.source.combo.choose(LAYER)
+    assert panel.settings.paint_from == LAYER
+    assert panel.memory.paint_from == LAYER
+
+
+def test_a_gpu_paints_three_variants_but_refining_paints_one(panel):
+    panel.show_canvas(SELECTED, [])
+    assert panel.settings.variants == 1
+    panel.show_link(LinkState(state.READY, "Ready.", "CPU with 2 threads"))
+    assert panel.settings.variants == 1
+    panel.show_link(LinkState(state.READY, "Ready.", "NVIDIA H200 (CUDA)"))
+    assert panel.settings.variants == 3
+    assert find(panel, "variants").text() == "Automatic, 3"
+    panel.show_canvas(Canvas(SIZE), [])
+    assert panel.settings.variants == 1
+    find(panel, "variants").setValue(2)
+    panel.show_canvas(SELECTED, [])
+    assert (panel.settings.variants, panel.memory.variants) == (2, 2)
+
+
+def test_what_krita_keeps_from_us_is_said_before_the_press(panel):
+    remark = find(panel, "remark")
+    sketch = replace(SELECTED, layer=Layer())
+    panel.show_canvas(sketch, [])
+    assert not remark.isVisible()
+    for limits, words in (
+        (Limits(mask="Selection 1"), 'The mask "Selection 1" of "sketch" is the selection.'),
+        (Limits(unclear="sketch"), '"sketch" has several selection masks'),
+        (Limits(isolated=True), "A layer is isolated: only what it shows is sent."),
+    ):
+        panel.show_canvas(replace(sketch, limits=limits), [])
+        assert remark.isVisible()
+        assert remark.text().startswith(words)
+
+
+def test_leaving_the_prompt_is_heard(panel):
+    left = heard(panel.left)
+    for name in ("prompt", "avoid"):
+        QTest.keyClick(find(panel, name), KEY.Key_Escape)
+    assert len(left) == 2
+
+
 def test_a_seed_is_used_again_only_when_locked(panel):
     panel.chance.show_seed(4294967295)
     assert panel.settings.seed is None
@@ -378,7 +454,7 @@ def test_keep_outline_is_on_and_is_the_painters_for_the_current_layer_only(panel
     outline = find(panel, "keep_outline")
     panel.show_canvas(Canvas(SIZE), [])
     assert not outline.isEnabled()
-    find(panel, "paint_from").setCurrentIndex(1)
+    panel.source.combo.choose(LAYER)
     assert outline.isEnabled()
     assert panel.settings.keep_outline
     outline.setChecked(False)

@@ -1,0 +1,69 @@
+"""What a painter should know before the press: one or two lines under the button, or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..canvas import Canvas
+from ..qt import QtWidgets
+from .parts import WrappedLabel, column
+from .words import tr
+
+
+class Remarks(QtWidgets.QWidget):
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.enlarged = WrappedLabel("enlarged")
+        self.remark = WrappedLabel("remark")
+        lines = column(self)
+        for line in (self.enlarged, self.remark):
+            lines.addWidget(line)
+            line.setVisible(False)
+        self.setVisible(False)
+
+    def show_enlargement(self, times: float) -> None:
+        """Say that the result will be enlarged; 1.0 says nothing."""
+        _show(
+            self.enlarged,
+            tr(
+                "Will be enlarged {times} times from what the model paints: less of the picture or "
+                "a tighter context is sharper.",
+                times=f"{times:.1f}",
+            )
+            if times > 1
+            else "",
+        )
+        self._fold()
+
+    def show_canvas(self, canvas: Canvas | None) -> None:
+        """Say what Krita keeps from us."""
+        _show(self.remark, "" if canvas is None else remark(canvas))
+        self._fold()
+
+    def _fold(self) -> None:
+        self.setVisible(not (self.enlarged.isHidden() and self.remark.isHidden()))
+
+
+def _show(line: WrappedLabel, sentence: str) -> None:
+    line.setText(sentence)
+    line.setVisible(bool(sentence))
+
+
+def remark(canvas: Canvas) -> str:
+    """One sentence, "" for none."""
+    limits, layer = canvas.limits, canvas.layer
+    if limits.isolated:
+        return tr("A layer is isolated: only what it shows is sent.")
+    if limits.unclear:
+        return tr(
+            '"{name}" has several selection masks, and Krita does not tell which one holds: hide '
+            "all but one.",
+            name=limits.unclear,
+        )
+    if limits.mask:
+        return tr(
+            'The mask "{mask}" of "{layer}" is the selection.',
+            mask=limits.mask,
+            layer="" if layer is None else layer.name,
+        )
+    return ""

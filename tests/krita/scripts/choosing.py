@@ -1,0 +1,298 @@
+"""What is painted over: selections, sources and what Krita keeps from us, on a real document."""
+
+import kt
+from krita import InfoObject, Krita
+from paint import (
+    HEIGHT,
+    SIDE,
+    WIDTH,
+    X,
+    Y,
+    changed_only_inside,
+    label,
+    layers,
+    mask_of,
+    paint_from,
+    painted,
+    picture,
+    press,
+    stack,
+    taken_back_and_done_again,
+)
+from PyQt5.QtCore import QByteArray, Qt
+from PyQt5.QtTest import QTest
+from PyQt5.QtWidgets import QApplication
+from velatura.krita_plugin.images import swap_red_blue
+
+
+def action(name):
+    return Krita.instance().action(name)
+
+
+def remark(words):
+    return kt.until(
+        lambda: kt.find("remark").isVisible() and words in kt.find("remark").text(),
+        10,
+        f"the remark {words!r}",
+    )
+
+
+def no_remark():
+    return kt.until(lambda: not kt.find("remark").isVisible(), 10, "no remark")
+
+
+def add_layer(doc, name, x, y, width, height, seed=2):
+    """``layer = yield from add_layer(...)``: paint above all else, and the current layer."""
+    layer = doc.createNode(name, "paintlayer")
+    layer.setPixelData(QByteArray(kt.noise(width, height, seed)), x, y, width, height)
+    doc.rootNode().addChildNode(layer, None)
+    doc.waitForDone()
+    yield from choose_layer(doc, layer)
+    return layer
+
+
+def choose_layer(doc, layer):
+    # Krita makes a new layer the current one by itself, a little later.
+    yield 200
+    doc.setActiveNode(layer)
+    yield kt.until(lambda: doc.activeNode() == layer, 5, "the layer to be current")
+
+
+class Asked:
+    """What presses ask for, without painting it."""
+
+    def __enter__(self):
+        self.requests = []
+        self.link = kt.docker().link
+        self.link.generate = self.requests.append
+        return self
+
+    def __exit__(self, *error):
+        del self.link.generate
+        # The docker waits for answers that will never come.
+        controller = kt.docker().controller
+        for request in self.requests:
+            controller._close(request.job)
+
+    def press(self):
+        """The request of one press; None where a sentence came instead."""
+        before = len(self.requests)
+        kt.click(kt.find("press"))
+        return self.requests[-1] if len(self.requests) > before else None
+
+
+def notice():
+    return kt.find("notice").text() if kt.find("notice_frame").isVisible() else ""
+
+
+# --- selections ------------------------------------------------------------------------------------
+
+
+def takes_a_selection_mask_of_the_layer_for_the_selection():
+    doc = yield from picture()
+    values = kt.gradient(WIDTH, HEIGHT)
+    kt.select_mask(doc, X, Y, WIDTH, HEIGHT, values)
+    doc.setActiveNode(stack(doc)[0])
+    yield label("Fill")
+    action("add_new_selection_mask").trigger()
+    yield kt.until(lambda: doc.selection() is None, 10, "the selection to become the layer's")
+    yield remark("is the selection")
+    yield label("Fill")
+    before = kt.projection_bytes(doc)
+    press()
+    yield layers(doc, 2)
+    yield from painted()
+    after = yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT, values))
+    yield from taken_back_and_done_again(doc, before, after)
+
+    layer = stack(doc)[0]
+    yield from choose_layer(doc, layer)
+    yield label("Fill")
+    action("deselect").trigger()  # the mask stays and limits nothing
+    yield label("Refine")
+    yield no_remark()
+    action("reselect").trigger()
+    yield label("Fill")
+    layer.addChildNode(doc.createSelectionMask("another"), None)
+    yield from choose_layer(doc, layer)
+    yield remark("several selection masks")
+    kt.click(kt.find("press"))
+    assert "hide all but one" in notice(), notice()
+    kt.click(kt.find("dismiss"))
+
+
+def says_that_a_layer_is_isolated_before_it_is_sent():
+    doc = yield from picture()
+    layer = yield from add_layer(doc, "mark", X, Y, WIDTH, HEIGHT)
+    assert doc.activeNode() == layer
+    yield no_remark()
+    action("isolate_active_layer").trigger()
+    try:
+        yield remark("A layer is isolated")
+    finally:
+        action("isolate_active_layer").trigger()
+    yield no_remark()
+
+
+# --- sources ---------------------------------------------------------------------------------------
+
+
+def paints_over_the_layer_that_has_transparency_unless_something_is_selected():
+    doc = yield from picture()
+    paint_from("auto")
+    combo = kt.find("paint_from")
+
+    def source(words):
+        return kt.until(lambda: combo.currentText() == f"Automatic: {words}", 10, words)
+
+    yield label("Refine")
+    yield source("everything visible")
+    layer = yield from add_layer(doc, "mark", X, Y, WIDTH, HEIGHT)
+    yield source("current layer")
+    with Asked() as asked:
+        request = asked.press()
+        at = request.region
+        expected = bytes(layer.pixelData(at.x, at.y, at.width, at.height))
+        assert request.source.data == swap_red_blue(expected, at.width, at.height)
+        assert request.keep_outline
+        kt.select(doc, X, Y, 20, 20)
+        yield source("everything visible")
+        assert asked.press().source is None
+        doc.setSelection(None)
+        yield source("current layer")
+        # An empty layer says so, and offers the other.
+        empty = doc.createNode("empty", "paintlayer")
+        doc.rootNode().addChildNode(empty, None)
+        yield from choose_layer(doc, empty)
+        yield source("current layer")
+        assert asked.press() is None
+        assert notice().startswith('"empty" is empty'), notice()
+        other = kt.find("retry")
+        assert other.text() == "Everything visible"
+        kt.click(other)
+        assert len(asked.requests) == 3, notice()
+        assert asked.requests[-1].source is None
+        assert combo.currentText() == "Everything visible"
+        assert not notice()
+
+
+def groups(doc):
+    group = doc.createGroupLayer("group")
+    doc.rootNode().addChildNode(group, None)
+    inside = doc.createNode("inside", "paintlayer")
+    inside.setPixelData(QByteArray(kt.noise(WIDTH, HEIGHT, 5)), X, Y, WIDTH, HEIGHT)
+    group.addChildNode(inside, None)
+    return group
+
+
+def vectors(doc):
+    vector = doc.createVectorLayer("vector")
+    doc.rootNode().addChildNode(vector, None)
+    # Points, of which an inch has 72; the document has 300 pixels in an inch.
+    vector.addShapesFromSvg(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="46" height="46" viewBox="0 0 46 46">'
+        '<rect x="15" y="10" width="15" height="17" fill="#a02020"/></svg>'
+    )
+    return vector
+
+
+def fills(doc):
+    fill = doc.createFillLayer("filled", "color", InfoObject(), doc_selection())
+    doc.rootNode().addChildNode(fill, None)
+    return fill
+
+
+def doc_selection():
+    from krita import Selection
+
+    selection = Selection()
+    selection.select(X, Y, WIDTH, HEIGHT, 255)
+    return selection
+
+
+def clipped(doc):
+    layer = doc.createNode("clipped", "paintlayer")
+    layer.setPixelData(QByteArray(kt.noise(WIDTH, HEIGHT, 6)), X, Y, WIDTH, HEIGHT)
+    doc.rootNode().addChildNode(layer, None)
+    layer.setInheritAlpha(True)
+    return layer
+
+
+def locked(doc):
+    layer = doc.createNode("locked", "paintlayer")
+    layer.setPixelData(QByteArray(kt.noise(WIDTH, HEIGHT, 7)), X, Y, WIDTH, HEIGHT)
+    doc.rootNode().addChildNode(layer, None)
+    layer.setLocked(True)
+    return layer
+
+
+def paints_over_every_kind_of_layer_or_says_what_to_do():
+    doc = yield from picture()
+    paint_from("layer")
+    for make in (groups, vectors, fills, clipped, locked):
+        layer = make(doc)
+        doc.waitForDone()
+        yield from choose_layer(doc, layer)
+        yield label("Refine")
+        tree = [node.name() for node in doc.topLevelNodes()]
+        pixels = bytes(layer.projectionPixelData(0, 0, SIDE, SIDE))
+        assert any(pixels[3::4]), layer.type()
+        press()
+        count = len(tree) + 1
+        yield kt.until(lambda n=count: len(doc.topLevelNodes()) == n, 60, layer.name())
+        yield from painted()
+        names = [node.name() for node in doc.topLevelNodes()]
+        above = names.index(layer.name()) + 1
+        assert names[above].startswith("a red boat"), names
+        assert names[:above] + names[above + 1 :] == tree, names
+        made = doc.topLevelNodes()[above]
+        new = bytes(made.pixelData(0, 0, SIDE, SIDE))
+        outside = sum(a > 0 and not b for a, b in zip(new[3::4], pixels[3::4], strict=True))
+        assert any(new[3::4]), layer.type()
+        assert outside == 0, f"{layer.type()}: {outside} pixels outside the outline"
+        assert bytes(layer.projectionPixelData(0, 0, SIDE, SIDE)) == pixels, layer.type()
+        made.remove()
+        layer.remove()
+        doc.waitForDone()
+        yield 200
+    layer = yield from add_layer(doc, "mark", X, Y, WIDTH, HEIGHT)
+    action("add_new_transparency_mask").trigger()
+    yield kt.until(layer.childNodes, 10, "the mask")
+    mask = layer.childNodes()[0]
+    mask.setName("see")
+    yield from choose_layer(doc, mask)
+    with Asked() as asked:
+        assert asked.press() is None
+        assert notice().startswith('"see" is a mask: choose its layer'), notice()
+        kt.click(kt.find("dismiss"))
+        paint_from("visible")
+        assert asked.press() is not None, notice()
+
+
+# --- the keys --------------------------------------------------------------------------------------
+
+
+def gives_the_canvas_the_keys_back():
+    yield from picture()
+
+    def canvas_has_focus():
+        widget = QApplication.focusWidget()
+        return widget is not None and "Canvas" in widget.metaObject().className()
+
+    yield label("Refine")
+    prompt = kt.find("prompt")
+    kt.main_window().activateWindow()
+    prompt.setFocus()
+    yield kt.until(prompt.hasFocus, 5, "the prompt to have the keys")
+    QTest.keyClick(prompt, Qt.Key_Escape)
+    yield kt.until(canvas_has_focus, 5, "Esc to give the canvas the keys")
+    with Asked() as asked:
+        prompt.setFocus()
+        yield kt.until(prompt.hasFocus, 5, "the prompt to have the keys")
+        QTest.keyClick(prompt, Qt.Key_Return)
+        assert len(asked.requests) == 1
+        yield kt.until(canvas_has_focus, 5, "Enter to give the canvas the keys")
+        prompt.setFocus()
+        kt.click(kt.find("press"))
+        assert len(asked.requests) == 2
+        yield kt.until(canvas_has_focus, 5, "the press to give the canvas the keys")
