@@ -18,6 +18,8 @@ from velatura.protocol.messages import ModelInfo
 # A second UNet beside a model's own: offered as a second model that shares all else.
 DEPTH_UNET = "unet-depth"
 _DEPTH_WORDS = "It keeps the depth of what is painted over; to generate it needs a depth guide."
+# A second copy of the weights that training kept; it is not loaded.
+_AVERAGES = "model_ema."
 # Beyond twice its native side a model repeats the subject.
 _LARGEST_OVER_NATIVE = 2
 
@@ -94,7 +96,7 @@ def weigh(path: Path, found: Found) -> Weight:
     headers = [read_header(file) for file in files or (path,)]
     count: dict[str, int] = {}
     for header in headers:
-        for dtype, numbers in header.count().items():
+        for dtype, numbers in header.count(without=_AVERAGES).items():
             count[dtype] = count.get(dtype, 0) + numbers
     return Weight(files or (path,), sum(header.path.stat().st_size for header in headers), count)
 

@@ -28,3 +28,14 @@ def choose_device() -> tuple[str, torch.dtype, str]:
         return "xpu", torch.float16, f"{torch.xpu.get_device_name()} (XPU)"
     # Few CPUs compute in half precision at a useful speed.
     return "cpu", torch.float32, f"CPU with {torch.get_num_threads()} threads"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether torch, or Python, says with ``error`` that the device's memory is used up."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # The CPU's and Apple's allocators have no class of their own for it.
+    signs = ("DefaultCPUAllocator", "MPS backend out of memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velatura.models.devices import lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.weights import check_safetensors, find_weights
 
@@ -18,7 +19,6 @@ def load_part(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) 
     Raises ModelError (``missing_weights`` or ``unsupported``) when a file is missing or broken or
     the weights are not those of the config. Out of memory passes through as torch's own error.
     """
-    import torch
     from safetensors import SafetensorError
     from transformers import PreTrainedModel
 
@@ -35,9 +35,9 @@ def load_part(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) 
             output_loading_info=True,
             **{dtype_name: dtype},
         )
-    except torch.OutOfMemoryError:
-        raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        if lacks_memory(error):
+            raise
         raise ModelError(
             "unsupported", f"{folder.name} does not load as {cls.__name__}: get it again."
         ) from error

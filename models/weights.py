@@ -150,10 +150,12 @@ class Header:
         """Whether the name of any tensor begins with ``start``."""
         return any(name.startswith(start) for name in self.tensors)
 
-    def count(self) -> dict[str, int]:
-        """How many numbers there are of each dtype."""
+    def count(self, without: str) -> dict[str, int]:
+        """How many numbers there are of each dtype in tensors whose names begin otherwise."""
         count: dict[str, int] = {}
-        for tensor in self.tensors.values():
+        for name, tensor in self.tensors.items():
+            if name.startswith(without):
+                continue
             count[tensor["dtype"]] = count.get(tensor["dtype"], 0) + math.prod(tensor["shape"])
         return count
 

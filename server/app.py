@@ -19,7 +19,7 @@ from .presence import Presence
 from .results import Results
 from .scheduler import Scheduler
 from .sessions import Sessions
-from .settings import MODELS_VARIABLE, Settings, own_token
+from .settings import MEMORY_VARIABLE, MODELS_VARIABLE, Settings, own_token
 from .studio import Studio
 from .worker.supervisor import Supervisor
 
@@ -101,6 +101,7 @@ def _worker_environment(settings: Settings, environ: Mapping[str, str]) -> dict[
         "VELATURA_HOME": str(settings.folder),
         "PYTHONUNBUFFERED": "1",
         **({MODELS_VARIABLE: folders} if folders else {}),
+        **({MEMORY_VARIABLE: str(settings.memory)} if settings.memory else {}),
     }
 
 

@@ -49,7 +49,15 @@ def serve(
     ] = None,
     models: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, file_okay=False, help="Another folder with models."),
+        typer.Option(
+            exists=True,
+            help="Also use the models in this folder, of ComfyUI or A1111 too, this time. "
+            "`velatura add` does it for good.",
+        ),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="The most memory that models may take, in GB."),
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM file, for TLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
@@ -66,6 +74,7 @@ def serve(
             listen_on_network=listen_on_network,
             origins=tuple(allow_origin or ()),
             models=tuple(models or ()),
+            memory=None if memory is None else round(memory * 1e9),
             certificate=certificate,
             key=key,
         )

@@ -20,6 +20,8 @@ WORKER = (sys.executable, "-m", "velatura.server.worker.process")
 LIMITS = Limits(message_bytes=LARGEST_MESSAGE, picture_pixels=LARGEST_PICTURE, jobs=64)
 # How the server tells the worker where models are besides Velatura's own folder; joined as PATH is.
 MODELS_VARIABLE = "VELATURA_MODELS"
+# And the most bytes that models may take.
+MEMORY_VARIABLE = "VELATURA_MEMORY"
 
 
 class StartError(Exception):
@@ -35,6 +37,7 @@ class Settings:
     origins        web origins that may connect, exactly as browsers send them; none by default
     certificate, key  PEM files; both or neither
     models         extra folders with models, for the worker
+    memory         the most bytes that models may take; None for what the device has
     worker         the command that runs the worker process
     most_connections, messages_per_second, message_burst  per server, per connection
     results_bytes, results_age  what is kept of results that nobody acknowledged
@@ -48,6 +51,7 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     models: tuple[Path, ...] = ()
+    memory: int | None = None
     worker: tuple[str, ...] = WORKER
     limits: Limits = LIMITS
     hello_timeout: float = 10.0
@@ -89,6 +93,12 @@ def model_folders(folder: Path, environ: Mapping[str, str] = os.environ) -> tupl
         *read_model_folders(folder),
         *([hub] if hub.is_dir() else []),
     )
+
+
+def memory_limit(environ: Mapping[str, str] = os.environ) -> int | None:
+    """The most bytes that models may take, as the server told its worker."""
+    text = environ.get(MEMORY_VARIABLE, "")
+    return int(text) if text.isdecimal() else None
 
 
 def is_loopback(host: str) -> bool:

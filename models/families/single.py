@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velatura.models.devices import lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Found
 from velatura.models.parts import settle
@@ -97,7 +98,6 @@ def load(
     Raises ModelError (``unsupported``) when one lacks weights or has those of another model.
     """
     import diffusers
-    import torch
     from diffusers import DiffusionPipeline, UNet2DConditionModel
     from safetensors import SafetensorError
 
@@ -110,9 +110,9 @@ def load(
             str(path), subfolder="unet", in_channels=channels, **source
         )
         made = pipeline.from_single_file(str(path), unet=unet, **tokenizers, **source)
-    except torch.OutOfMemoryError:
-        raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        if lacks_memory(error):
+            raise
         raise ModelError(
             "unsupported", f"{path.name} does not load as {index['_class_name']}: get it again."
         ) from error

@@ -32,5 +32,8 @@ class Lru:
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._values)
 
+    def drop(self, key: Hashable) -> None:
+        self._values.pop(key, None)
+
     def clear(self) -> None:
         self._values.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from velatura.models.devices import choose_device
+from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
 from velatura.models.few_step import has_few_step, load_few_step
@@ -32,6 +31,7 @@ from velatura.server.worker.errors import Cancelled, JobError
 from velatura.server.worker.live import GivenUp, LivePainter, check_live, make_live_tools
 from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
+from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import Tools, paint, result, unchanged_alpha
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
@@ -42,34 +42,43 @@ from velatura.server.worker.scene import area_of, make_scene, selected_size
 from velatura.server.worker.text import Text, embed, read_prompt, read_prompts
 from velatura.server.worker.vae import make_preview
 
-_MODELS_KEPT = 2
+# Kinds of what stands on the shelf.
+_MODEL, _FEW_STEP = "model", "few-step"
+_PREVIEWS_KEPT = 8
 _CONTROL_NETS_KEPT = 4
 _TEXTS_KEPT = 64
 _MAPS_KEPT = 16
-_FEW_STEPS_KEPT = 1
 _PERCENT = 100
 
 
-def make_engine(find_folders: Callable[[], Sequence[Path]]) -> Engine:
+def make_engine(find_folders: Callable[[], Sequence[Path]], memory: int | None = None) -> Engine:
     """An engine on the best device here, with the starter and what is in the folders found."""
     device, dtype, name = choose_device()
-    return Engine(Library(find_folders), torch.device(device), dtype, name)
+    return Engine(Library(find_folders), torch.device(device), dtype, name, memory)
 
 
 class Engine:
-    """Paints jobs one at a time and keeps what the next one will need. Not thread-safe."""
+    """Paints jobs one at a time and keeps what the next one will need. Not thread-safe.
+
+    memory: the most bytes that models may take; None for what the device has.
+    """
 
     def __init__(
-        self, library: Library, device: torch.device, dtype: torch.dtype, device_name: str
+        self,
+        library: Library,
+        device: torch.device,
+        dtype: torch.dtype,
+        device_name: str,
+        memory: int | None = None,
     ) -> None:
         self._library, self._device, self._dtype = library, device, dtype
         self._device_name = device_name
-        self._models = Lru(_MODELS_KEPT)
-        self._previews = Lru(_MODELS_KEPT)
+        self._room = Room(device, memory)
+        self._shelf = Shelf(self._room, self._forget)
+        self._previews = Lru(_PREVIEWS_KEPT)
         self._control_nets = Lru(_CONTROL_NETS_KEPT)
         self._texts = Lru(_TEXTS_KEPT)
         self._maps = Lru(_MAPS_KEPT)
-        self._few_steps = Lru(_FEW_STEPS_KEPT)
         self._painters: dict[str, LivePainter] = {}
 
     def catalogue(self) -> Catalogue:
@@ -82,7 +91,7 @@ class Engine:
 
     def loaded(self) -> tuple[str, ...]:
         """Names of the models in memory."""
-        return tuple(str(name) for name in self._models)
+        return tuple(key[1] for key in self._shelf if key[0] == _MODEL)
 
     def run(self, request: Generate | Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
         """Run one job: emit its progress, previews and results.
@@ -127,11 +136,18 @@ class Engine:
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Turn what a painter can be told into JobError; after a lack of memory nothing is kept."""
+        self._shelf.begin()
         try:
             yield
+        except JobError as error:
+            if error.code == "out_of_memory":
+                self._free()
+            raise
         except ModelError as error:
             raise JobError(error.code, error.message, error.field) from error
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
             # The traceback's frames hold tensors: they must go before memory can.
             error.__traceback__ = None
             self._free()
@@ -182,6 +198,7 @@ class Engine:
         """The one at work, or a new one after new settings; what it is made of is cached."""
         painter = self._painters.get(settings.job)
         if painter is not None and painter.settings == settings:
+            self._shelf.touch(lambda key: key[1] == settings.model)
             return painter
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
@@ -195,8 +212,11 @@ class Engine:
         unet: torch.nn.Module = loaded.unet
         if has_few_step(folder):
             report.stage("preparing")
-            unet = self._few_steps.get(
-                (loaded.name, loaded.digest), lambda: load_few_step(folder, loaded.unet)
+            unet = self._shelf.get(
+                (_FEW_STEP, loaded.name),
+                bytes_of(loaded.unet),
+                f"Live painting with {loaded.name}",
+                lambda: load_few_step(folder, loaded.unet),
             )
         nets = [self._load_control(settings.model, c.kind, report) for c in settings.controls]
         tools = make_live_tools(
@@ -207,7 +227,7 @@ class Engine:
 
     def _embed(self, loaded: Loaded) -> Callable[[Parsed], Text]:
         return lambda parsed: self._texts.get(
-            (loaded.digest, parsed), lambda: embed(parsed, loaded)
+            (self._library.stamp(loaded.name), parsed), lambda: embed(parsed, loaded)
         )
 
     def _model(self, name: str) -> ModelInfo:
@@ -226,8 +246,13 @@ class Engine:
         return info
 
     def _load(self, name: str, report: Reporter) -> Loaded:
+        stamp = self._library.stamp(name)
+        for key in tuple(self._shelf):
+            # The files were replaced meanwhile.
+            if key[:2] == (_MODEL, name) and key[2] != stamp:
+                self._shelf.drop(key)
+
         def load() -> Loaded:
-            self._release()
             return self._library.load(
                 name,
                 self._device,
@@ -240,7 +265,8 @@ class Engine:
                 ),
             )
 
-        return self._models.get(name, load)
+        needs = self._library.weight(name).numbers * self._dtype.itemsize
+        return self._shelf.get((_MODEL, name, stamp), needs, f"Model {name}", load)
 
     def _load_control(self, model: str, kind: str, report: Reporter) -> torch.nn.Module:
         def load() -> torch.nn.Module:
@@ -254,21 +280,25 @@ class Engine:
         key = (kind, derived, picture.shape, content)
         return self._maps.get(key, lambda: control_map(kind, picture, derived=derived))
 
+    def _forget(self, key: Key) -> None:
+        """Drop what holds a model that leaves: a live canvas begins anew."""
+        kind, name, *_ = key
+        if kind == _MODEL:
+            self._previews.drop(name)
+            self._shelf.drop((_FEW_STEP, name))
+        for job, painter in tuple(self._painters.items()):
+            if painter.settings.model == name:
+                del self._painters[job]
+
     def _free(self) -> None:
         """Forget everything that holds memory on the device; live canvases begin anew."""
         caches: tuple[Any, ...] = (
-            self._models,
+            self._shelf,
             self._previews,
             self._control_nets,
             self._texts,
-            self._few_steps,
             self._painters,
         )
         for cache in caches:
             cache.clear()
-        self._release()
-
-    def _release(self) -> None:
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._room.release()

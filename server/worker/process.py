@@ -234,10 +234,10 @@ def main(make_engine: Callable[[], Engine]) -> None:
 
 
 def _make_default() -> Engine:
-    from velatura.server.settings import model_folders
+    from velatura.server.settings import memory_limit, model_folders
     from velatura.server.worker.engine import make_engine
 
-    return make_engine(lambda: model_folders(data_folder()))
+    return make_engine(lambda: model_folders(data_folder()), memory_limit())
 
 
 if __name__ == "__main__":

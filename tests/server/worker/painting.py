@@ -88,5 +88,11 @@ def composite(layer: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.concatenate([rgb.astype(np.uint8), below[..., 3:]], -1)
 
 
+def in_memory(engine: Engine, name: str = "tiny") -> Any:
+    """The model as the engine holds it."""
+    (loaded,) = [value for key, (value, _) in engine._shelf._values.items() if key[1] == name]
+    return loaded
+
+
 def make_tiny_engine(folder: Path, dtype: torch.dtype = torch.float32) -> Engine:
     return Engine(Library([], starter=folder), torch.device("cpu"), dtype, "this test's CPU")

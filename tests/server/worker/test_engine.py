@@ -13,6 +13,7 @@ from painting import (
     as_image,
     ask,
     composite,
+    in_memory,
     layer_of,
     make_tiny_engine,
     painted,
@@ -276,7 +277,7 @@ def test_a_cancel_before_the_first_step_loads_and_paints_nothing(tiny_folder) ->
 def test_output_that_is_not_a_number_is_a_coded_error_and_the_next_job_works(tiny_folder) -> None:
     engine = make_tiny_engine(tiny_folder)
     good = painted(engine, ask(scenery(), HARD))
-    unet = engine._models.get("tiny", lambda: None).unet
+    unet = in_memory(engine).unet
     bias = unet.conv_out.bias
     kept = bias.detach().clone()
     bias.data.fill_(float("nan"))
@@ -287,13 +288,18 @@ def test_output_that_is_not_a_number_is_a_coded_error_and_the_next_job_works(tin
     assert (painted(engine, ask(scenery(), HARD)) == good).all()
 
 
-def test_out_of_memory_is_a_coded_error_and_frees_the_models(tiny_folder) -> None:
+def raise_as_cuda() -> None:
+    raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("exhaust", [raise_as_cuda, lambda: torch.empty(2**60)], ids=["GPU", "CPU"])
+def test_out_of_memory_is_a_coded_error_and_frees_the_models(tiny_folder, exhaust) -> None:
     engine = make_tiny_engine(tiny_folder)
     painted(engine, ask(scenery(), HARD))
-    unet = engine._models.get("tiny", lambda: None).unet
+    unet = in_memory(engine).unet
 
     def exhausted(*_: Any) -> None:
-        raise torch.OutOfMemoryError
+        exhaust()
 
     unet.register_forward_pre_hook(exhausted)
     with pytest.raises(JobError) as caught:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from checkpoints import edit, make_sdxl
 from live_painting import Easel, opened
-from painting import ask, composite, make_tiny_engine, painted, scenery
+from painting import ask, composite, in_memory, make_tiny_engine, painted, scenery
 from velatura.models.library import Library
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import Control
@@ -159,5 +159,4 @@ def test_inpainting_leaves_the_shared_autoencoder_in_its_precision(inpaint_folde
     engine = make_tiny_engine(inpaint_folder, torch.float16)
     below = scenery(SIDE, SIDE)
     painted(engine, ask(below, HARD))
-    (loaded,) = engine._models._values.values()
-    assert loaded.vae.dtype == torch.float32
+    assert in_memory(engine).vae.dtype == torch.float32
