@@ -33,6 +33,7 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import Tools, paint, result, unchanged_alpha
+from velatura.server.worker.passes import quick
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
@@ -48,6 +49,7 @@ _PREVIEWS_KEPT = 8
 _CONTROL_NETS_KEPT = 4
 _TEXTS_KEPT = 64
 _MAPS_KEPT = 16
+_PASSES_KEPT = 8
 _PERCENT = 100
 
 
@@ -79,6 +81,7 @@ class Engine:
         self._control_nets = Lru(_CONTROL_NETS_KEPT)
         self._texts = Lru(_TEXTS_KEPT)
         self._maps = Lru(_MAPS_KEPT)
+        self._passes = Lru(_PASSES_KEPT)
         self._painters: dict[str, LivePainter] = {}
 
     def catalogue(self) -> Catalogue:
@@ -218,9 +221,10 @@ class Engine:
                 f"Live painting with {loaded.name}",
                 lambda: load_few_step(folder, loaded.unet),
             )
+        run = self._passes.get(loaded.name, lambda: quick(unet))
         nets = [self._load_control(settings.model, c.kind, report) for c in settings.controls]
         tools = make_live_tools(
-            settings, plan, loaded, unet, prompts, nets, self._embed(loaded), self._control_map
+            settings, plan, loaded, run, prompts, nets, self._embed(loaded), self._control_map
         )
         self._painters[settings.job] = LivePainter(settings, plan, tools)
         return self._painters[settings.job]
@@ -283,6 +287,7 @@ class Engine:
     def _forget(self, key: Key) -> None:
         """Drop what holds a model that leaves: a live canvas begins anew."""
         kind, name, *_ = key
+        self._passes.drop(name)
         if kind == _MODEL:
             self._previews.drop(name)
             self._shelf.drop((_FEW_STEP, name))
@@ -297,6 +302,7 @@ class Engine:
             self._previews,
             self._control_nets,
             self._texts,
+            self._passes,
             self._painters,
         )
         for cache in caches:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from velatura.server.worker.live_plan import (
     source_rect,
     to_model_rect,
 )
+from velatura.server.worker.passes import Given, Pass
 from velatura.server.worker.pixels import to_array
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.prompts import Parsed
@@ -56,7 +56,7 @@ class LiveControl:
 class LiveTools:
     """What all pictures of one canvas under one setting share.
 
-    unet      the one with few-step weights, where the model has them
+    run       a pass of the UNet, of the one with few-step weights where the model has them
     prompt    embeddings (1 or 2, tokens, width): with guidance the negative ones come first
     pooled    the same as one vector each, of a family whose UNet is told them (SDXL)
     alphas    the noise schedule's cumulative alphas, one for each training step
@@ -64,7 +64,7 @@ class LiveTools:
     """
 
     loaded: Loaded
-    unet: torch.nn.Module
+    run: Pass
     prompt: torch.Tensor
     pooled: torch.Tensor | None
     alphas: Sequence[float]
@@ -99,7 +99,7 @@ def make_live_tools(
     settings: LiveOpen,
     plan: LivePlan,
     loaded: Loaded,
-    unet: torch.nn.Module,
+    run: Pass,
     prompts: Prompts,
     nets: Sequence[torch.nn.Module],
     embed: Callable[[Parsed], Text],
@@ -128,7 +128,7 @@ def make_live_tools(
     schedule = make_scheduler("DDIM", loaded.scheduler_config)
     return LiveTools(
         loaded=loaded,
-        unet=unet,
+        run=run,
         prompt=prompt,
         pooled=pooled,
         alphas=schedule.alphas_cumprod.tolist(),
@@ -157,7 +157,10 @@ class LivePainter:
         generator = torch.Generator().manual_seed(settings.seed)
         self._noise = torch.randn(shape, generator=generator).to(loaded.device)
         steps = live_steps(settings.steps, settings.strength, len(tools.alphas))
-        self._levels = [(step, *noise_levels(tools.alphas, step)) for step in steps]
+        self._levels = [
+            (torch.tensor(step, device=loaded.device), *noise_levels(tools.alphas, step))
+            for step in steps
+        ]
 
     def paint(
         self, canvas: LiveCanvas, task: Task, on_step: Callable[[int, int], None]
@@ -251,23 +254,20 @@ class LivePainter:
         return clean
 
     def _predict(
-        self, noisy: torch.Tensor, step: int, index: int, maps: Sequence[torch.Tensor]
+        self, noisy: torch.Tensor, step: torch.Tensor, index: int, maps: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """What the UNet makes of ``noisy``, guided where there are two prompts; float32."""
         tools, count = self._tools, len(self._levels)
         prompts = tools.prompt
         inputs = noisy.to(tools.loaded.dtype).repeat(len(prompts), 1, 1, 1)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        told: dict[str, Any] = {}
+        labels: dict[str, torch.Tensor] = {}
         if tools.pooled is not None:
             # The crop is a whole picture of its own size: nothing of it is cut off (Podell et al.).
             height, width = (LATENT_CELL * side for side in noisy.shape[-2:])
             sizes = torch.tensor([[height, width, 0, 0, height, width]] * len(prompts))
-            told["added_cond_kwargs"] = {
-                "text_embeds": tools.pooled,
-                "time_ids": sizes.to(tools.pooled),
-            }
-        residuals: dict[str, Any] = {}
+            labels = {"text_embeds": tools.pooled, "time_ids": sizes.to(tools.pooled)}
+        residuals: list[torch.Tensor] = []
         for control, drawn in zip(tools.controls, maps, strict=True):
             if index / count < control.start or (index + 1) / count > control.end:
                 continue
@@ -277,20 +277,16 @@ class LivePainter:
                 encoder_hidden_states=prompts,
                 controlnet_cond=drawn.repeat(len(prompts), 1, 1, 1),
                 conditioning_scale=control.weight,
+                added_cond_kwargs=labels or None,
                 return_dict=False,
-                **told,
             )
-            if residuals:
-                before = residuals["down_block_additional_residuals"]
-                down = [one + other for one, other in zip(before, down, strict=True)]
-                middle = residuals["mid_block_additional_residual"] + middle
-            residuals = {
-                "down_block_additional_residuals": down,
-                "mid_block_additional_residual": middle,
-            }
-        output = tools.unet(
-            inputs, step, encoder_hidden_states=prompts, return_dict=False, **told, **residuals
-        )[0].float()
+            new = [*down, middle]
+            residuals = (
+                [one + other for one, other in zip(residuals, new, strict=True)]
+                if residuals
+                else new
+            )
+        output = tools.run(Given(inputs, step, prompts, labels, residuals)).float()
         if len(prompts) == 1:
             return output
         without, with_prompt = output.chunk(2)

@@ -13,30 +13,33 @@ from velatura.models.few_step import FEW_STEP
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
+from velatura.server.worker.live import LivePainter
 
 SPOT = Rect(20, 30, 6, 6)
 
 
 class Passes:
-    """Counts the UNet's passes and the cells of its latents."""
+    """Counts the UNet's passes and the cells of their latents; ``before`` is called at each."""
 
-    def __init__(self, engine) -> None:
+    def __init__(self) -> None:
         self.cells: list[int] = []
         self.steps: list[int] = []
         self.before = lambda: None
-        unet = engine._load("tiny", _Silent())
-        self._handle = unet.unet.register_forward_pre_hook(self._count)
-
-    def _count(self, _, inputs) -> None:
-        self.cells.append(inputs[0].shape[-2] * inputs[0].shape[-1])
-        self.steps.append(int(inputs[1]))
-        self.before()
 
     def __enter__(self) -> Passes:
+        self._predict = LivePainter._predict
+
+        def counted(painter, noisy, step, index, maps):
+            self.cells.append(noisy.shape[-2] * noisy.shape[-1])
+            self.steps.append(int(step))
+            self.before()
+            return self._predict(painter, noisy, step, index, maps)
+
+        LivePainter._predict = counted
         return self
 
     def __exit__(self, *exc) -> None:
-        self._handle.remove()
+        LivePainter._predict = self._predict
 
 
 class _Silent:
@@ -67,7 +70,7 @@ def test_a_key_frame_gives_a_whole_opaque_picture_that_is_not_the_canvas(easel):
 def test_all_the_steps_asked_for_run_whatever_the_strength(engine, steps, strength):
     easel = Easel(opened(64, 64, steps=steps, strength=strength), scenery(64, 64), engine)
     easel.key()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         easel.paint()
     assert len(passes.steps) == steps
     assert passes.steps == sorted(passes.steps, reverse=True)
@@ -77,7 +80,7 @@ def test_all_the_steps_asked_for_run_whatever_the_strength(engine, steps, streng
 def test_strength_0_gives_the_canvas_back_and_runs_no_model(engine):
     easel = Easel(opened(64, 64, strength=0.0), scenery(64, 64), engine)
     easel.key()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         easel.paint()
         easel.brush(SPOT)
         assert to_size(easel.paint()) == (6, 6)
@@ -91,11 +94,11 @@ def to_size(result) -> tuple[int, int]:
 
 def test_a_small_change_repaints_a_crop_and_leaves_the_rest_as_it_was(easel, engine):
     easel.key()
-    with Passes(engine) as whole:
+    with Passes() as whole:
         easel.paint()
     before = easel.shown.copy()
     easel.brush(SPOT)
-    with Passes(engine) as crop:
+    with Passes() as crop:
         result = easel.paint()
     assert sum(crop.cells) == sum(whole.cells) / 2
     assert result.revision == 2
@@ -136,7 +139,7 @@ def test_nothing_changed_nothing_computed(easel, engine):
     easel.key()
     easel.paint()
     before = easel.shown.copy()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         easel.brush(Rect(0, 0, 1, 1), tuple(easel.picture[0, 0]))
         result = easel.paint()
         easel.key()
@@ -154,7 +157,7 @@ def test_new_settings_repaint_the_whole_canvas_without_a_frame(easel, engine):
     easel.paint()
     before = easel.shown.copy()
     easel.canvas.change(LiveSettings(job=easel.canvas.job, prompt="a blue boat", seed=7, steps=2))
-    with Passes(engine) as passes:
+    with Passes() as passes:
         result = easel.paint()
     assert len(passes.steps) == 2
     assert to_size(result) == easel.picture.shape[1::-1]
@@ -163,7 +166,7 @@ def test_new_settings_repaint_the_whole_canvas_without_a_frame(easel, engine):
 
 def test_a_newer_frame_stops_the_older_one_within_a_step_but_never_two_in_a_row(easel, engine):
     easel.key()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         passes.before = lambda: easel.brush(SPOT)
         assert easel.paint() is None
         assert len(passes.steps) == 1
@@ -178,7 +181,7 @@ def test_a_newer_frame_stops_the_older_one_within_a_step_but_never_two_in_a_row(
 
 def test_a_painting_past_its_middle_is_finished(easel, engine):
     easel.key()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         passes.before = lambda: easel.brush(SPOT) if len(passes.steps) == 3 else None
         assert easel.paint().revision == 1
 
@@ -192,7 +195,7 @@ def test_what_was_given_up_is_painted_with_what_came_after_it(engine):
     kept.brush(Rect(30, 40, 4, 4))
     kept.paint()
     quick.brush(SPOT)
-    with Passes(engine) as passes:
+    with Passes() as passes:
         passes.before = lambda: quick.brush(Rect(30, 40, 4, 4)) if len(passes.steps) == 1 else None
         assert quick.paint() is None
         quick.paint()
@@ -201,7 +204,7 @@ def test_what_was_given_up_is_painted_with_what_came_after_it(engine):
 
 def test_closing_stops_at_the_next_step(easel, engine):
     easel.key()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         passes.before = lambda: easel.canvas.close() if len(passes.steps) == 3 else None
         assert easel.paint() is None
     assert len(passes.steps) == 3
@@ -294,7 +297,7 @@ def test_live_uses_few_step_weights_and_leaves_ordinary_jobs_as_they_were(tmp_pa
 def test_a_canvas_smaller_than_the_model_paints_is_enlarged_for_it(engine):
     easel = Easel(opened(30, 21), scenery(30, 21), engine)
     easel.key()
-    with Passes(engine) as passes:
+    with Passes() as passes:
         result = easel.paint()
         easel.brush(Rect(3, 3, 2, 2))
         easel.paint()

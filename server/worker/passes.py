@@ -1,0 +1,138 @@
+"""The UNet's forward pass as a function of tensors, run in the quickest form that a device has.
+
+Live painting makes a few passes over few cells for each dab of the brush. A small model on a CPU then
+spends as long in Python as in arithmetic, so its pass is recorded once and replayed without Python.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+# Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
+_SMALL = 50_000_000
+# A height and width in cells that halve to odd numbers: for these diffusers keeps the sizes of the
+# way down for the way up, which is right for all others too.
+_ODD = (6, 7)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a pass is told. All tensors are on the model's device and, but for ``step``, in its dtype.
+
+    inputs     (n, 4, h, w) noisy latents
+    step       () int64, the time step
+    prompt     (n, tokens, width) embeddings
+    labels     of a family whose UNet is told more than a text (SDXL), by diffusers' names
+    residuals  what ControlNets add to the skips, and last to the middle; empty without any
+    """
+
+    inputs: torch.Tensor
+    step: torch.Tensor
+    prompt: torch.Tensor
+    labels: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    residuals: Sequence[torch.Tensor] = ()
+
+
+# Given -> (n, 4, h, w), what the model predicts, in its dtype.
+Pass = Callable[[Given], torch.Tensor]
+
+
+def plain(unet: torch.nn.Module) -> Pass:
+    """diffusers' own call."""
+
+    def run(given: Given) -> torch.Tensor:
+        more: dict[str, Any] = {}
+        if given.labels:
+            more["added_cond_kwargs"] = dict(given.labels)
+        if given.residuals:
+            *down, middle = given.residuals
+            more["down_block_additional_residuals"] = tuple(down)
+            more["mid_block_additional_residual"] = middle
+        return unet(
+            given.inputs,
+            given.step,
+            encoder_hidden_states=given.prompt,
+            return_dict=False,
+            **more,
+        )[0]
+
+    return run
+
+
+def quick(unet: torch.nn.Module) -> Pass:
+    """The same values, bit for bit, in the quickest form for the device that ``unet`` is on."""
+    size = sum(parameter.numel() for parameter in unet.parameters())
+    on_cpu = next(unet.parameters()).device.type == "cpu"
+    return Recorded(unet) if on_cpu and size <= _SMALL else plain(unet)
+
+
+class Recorded:
+    """A pass that is recorded (torch.jit.trace) the first time it is run with the same kinds of tensors.
+
+    Sizes are recorded as what they are computed from, so that one recording serves them all.
+    """
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        self._unet = unet
+        self._recordings: dict[tuple[Any, ...], Any] = {}
+
+    def __call__(self, given: Given) -> torch.Tensor:
+        key = (len(given.inputs), *given.labels, len(given.residuals))
+        if key not in self._recordings:
+            self._recordings[key] = self._record(given)
+        with torch.jit.optimized_execution(False):
+            return self._recordings[key](*_flat(given))
+
+    def _record(self, given: Given) -> Any:
+        names, run = tuple(given.labels), plain(self._unet)
+
+        class Flat(torch.nn.Module):
+            def __init__(self, unet: torch.nn.Module) -> None:
+                super().__init__()
+                self.unet = unet
+
+            def forward(
+                self,
+                inputs: torch.Tensor,
+                step: torch.Tensor,
+                prompt: torch.Tensor,
+                *rest: torch.Tensor,
+            ) -> torch.Tensor:
+                labels = dict(zip(names, rest, strict=False))
+                return run(Given(inputs, step, prompt, labels, rest[len(names) :]))
+
+        with warnings.catch_warnings(), torch.no_grad():
+            # It tells of what depends on sizes, and that compilers are preferred: one that people
+            # who paint on a CPU rarely have, and that takes minutes.
+            warnings.simplefilter("ignore")
+            arguments = _flat(_resized(given, _ODD))
+            return torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
+
+
+def _resized(given: Given, size: tuple[int, int]) -> Given:
+    """Zeros in place of the latents and residuals, as they would be for latents of ``size``."""
+
+    def halves(height: int, width: int) -> Iterator[tuple[int, int]]:
+        while True:
+            yield height, width
+            height, width = -(-height // 2), -(-width // 2)
+
+    def zeros(tensor: torch.Tensor) -> torch.Tensor:
+        height, width = tensor.shape[-2:]
+        levels = zip(halves(*given.inputs.shape[-2:]), halves(*size), strict=False)
+        new = next(to for level, to in levels if level == (height, width))
+        empty = tensor.new_zeros(*tensor.shape[:2], *new)
+        return empty.contiguous(memory_format=torch.channels_last)
+
+    return replace(
+        given, inputs=zeros(given.inputs), residuals=[zeros(one) for one in given.residuals]
+    )
+
+
+def _flat(given: Given) -> tuple[torch.Tensor, ...]:
+    return (given.inputs, given.step, given.prompt, *given.labels.values(), *given.residuals)

@@ -1,0 +1,80 @@
+"""The quick forms of a UNet's pass give what diffusers' own call gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import make_sdxl
+from diffusers import ControlNetModel, UNet2DConditionModel
+from velatura.server.worker.passes import Given, Recorded, plain, quick
+
+
+def given(unet: UNet2DConditionModel, height: int, width: int, pictures: int = 1) -> Given:
+    generator = torch.Generator().manual_seed(height * width + pictures)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    labels = {}
+    if unet.config.addition_embed_type == "text_time":
+        sizes = torch.tensor([[8 * height, 8 * width, 0, 0, 8 * height, 8 * width]] * pictures)
+        labels = {"text_embeds": noise(pictures, 32), "time_ids": sizes.float()}
+    prompt = noise(pictures, 40, unet.config.cross_attention_dim)
+    return Given(noise(pictures, 4, height, width), torch.tensor(399), prompt, labels)
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def unet(request, tiny_folder, tmp_path_factory):
+    folder: Path = tiny_folder
+    if request.param == "sdxl":
+        folder = make_sdxl(tmp_path_factory.mktemp("models") / "xl")
+    return UNet2DConditionModel.from_pretrained(folder / "unet").eval().requires_grad_(False)
+
+
+def test_one_recording_gives_the_same_bits_for_every_size_and_step(unet):
+    recorded = quick(unet)
+    assert isinstance(recorded, Recorded)
+    with torch.no_grad():
+        for size in ((8, 8), (6, 6), (7, 12), (9, 10)):
+            one = given(unet, *size)
+            later = Given(one.inputs, torch.tensor(5), one.prompt, one.labels)
+            for asked in (one, later):
+                assert torch.equal(recorded(asked), plain(unet)(asked))
+    assert len(recorded._recordings) == 1
+
+
+def test_guided_and_longer_prompts_are_recorded_too(unet):
+    recorded = quick(unet)
+    with torch.no_grad():
+        guided = given(unet, 6, 8, pictures=2)
+        assert torch.equal(recorded(guided), plain(unet)(guided))
+        longer = Given(guided.inputs, guided.step, torch.cat([guided.prompt] * 2, 1), guided.labels)
+        assert torch.equal(recorded(longer), plain(unet)(longer))
+
+
+def test_what_controls_add_is_part_of_the_pass(tiny_folder):
+    unet = UNet2DConditionModel.from_pretrained(tiny_folder / "unet").eval()
+    net = ControlNetModel.from_pretrained(tiny_folder / "controlnet-line").eval()
+    recorded = quick(unet)
+    with torch.no_grad():
+        for size in ((8, 8), (6, 7), (8, 8)):
+            one = given(unet, *size)
+            down, middle = net(
+                one.inputs,
+                one.step,
+                encoder_hidden_states=one.prompt,
+                controlnet_cond=torch.rand(1, 3, 8 * size[0], 8 * size[1]),
+                return_dict=False,
+            )
+            steered = Given(one.inputs, one.step, one.prompt, {}, (*down, middle))
+            assert torch.equal(recorded(steered), plain(unet)(steered))
+            assert not torch.equal(recorded(steered), recorded(one))
+    assert len(recorded._recordings) == 2
+
+
+def test_a_large_model_is_not_recorded():
+    with torch.device("meta"):
+        large = UNet2DConditionModel(block_out_channels=(320, 640, 640, 640))
+    assert not isinstance(quick(large), Recorded)
