@@ -73,7 +73,8 @@ class Canvas:
     selection: bounds of what is selected, inside the canvas. blank: nothing is painted (empty, or
     one flat colour). painted: the rectangle that is painted where it leaves a border, transparent or
     white as after enlarging the canvas; empty: the bounds of that border. layer: the current one.
-    see_through: it has transparency.
+    see_through: it has transparency. origin: where (0, 0) lies in the document's pixels; elsewhere only
+    while the canvas is about to be enlarged.
     """
 
     size: Size
@@ -84,6 +85,20 @@ class Canvas:
     layer: LayerLike | None = None
     see_through: bool = False
     limits: Limits = Limits()
+    origin: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """By how many canvas pixels each side is enlarged."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+NO_SIDES = Sides()
 
 
 def look(document: Readable, left_out: Collection[str] = ()) -> Canvas:
@@ -111,6 +126,29 @@ def look(document: Readable, left_out: Collection[str] = ()) -> Canvas:
         if inner is not None:
             return replace(seen, empty=_border_around(inner, whole), painted=inner)
     return seen
+
+
+def enlarged(canvas: Canvas, sides: Sides) -> Canvas:
+    """The canvas as it is going to be, with its new border empty.
+
+    Raises LocalError where it would be larger than the protocol takes.
+    """
+    if sides == NO_SIDES:
+        return canvas
+    size = Size(
+        canvas.size.width + sides.left + sides.right, canvas.size.height + sides.top + sides.bottom
+    )
+    inner = canvas.painted or Rect(0, 0, canvas.size.width, canvas.size.height)
+    painted = replace(inner, x=inner.x + sides.left, y=inner.y + sides.top)
+    return replace(
+        canvas,
+        size=size,
+        selection=None,
+        blank=False,
+        empty=_border_around(painted, Rect(0, 0, size.width, size.height)),
+        painted=painted,
+        origin=(-sides.left, -sides.top),
+    )
 
 
 def _painted_areas(layers: Sequence[LayerLike], whole: Rect) -> dict[str, Rect]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..protocol import messages as m
 from ..protocol.pixels import Image
@@ -32,7 +32,7 @@ class Plan:
 
     layer: id of the layer that is repainted, None for everything visible. left_out: layers that
     are read as if they were hidden. selected: the selection's mask goes along. soft_edge: canvas
-    pixels.
+    pixels. origin: where the canvas's (0, 0) lies in the document's pixels.
     """
 
     action: str
@@ -43,6 +43,13 @@ class Plan:
     selected: bool = False
     soft_edge: int = 0
     painted: Rect | None = None
+    origin: tuple[int, int] = (0, 0)
+
+    @property
+    def read(self) -> Rect:
+        """The region in the document's pixels."""
+        x, y = self.origin
+        return replace(self.region, x=self.region.x + x, y=self.region.y + y)
 
 
 def soft_edge(selection: Rect) -> int:
@@ -70,7 +77,7 @@ def plan(
     if chosen.needs_selection and canvas.selection is None:
         raise CaptureError(f"Nothing is selected: select the part to {chosen.label.lower()}.")
     if action == "expand" and canvas.empty is None:
-        raise CaptureError("There is no empty border: enlarge the canvas first.")
+        raise CaptureError("There is no empty border: choose the sides on which to enlarge.")
     source = _source(canvas, settings) if action not in ("generate", "expand") else None
     area = canvas.selection
     if action == "expand":
@@ -96,6 +103,7 @@ def plan(
         selected=selected,
         soft_edge=_soft_edge(canvas.selection, settings) if selected and canvas.selection else 0,
         painted=canvas.painted if action == "expand" else None,
+        origin=canvas.origin if action == "expand" else (0, 0),
     )
 
 
@@ -159,16 +167,16 @@ def read(document: Readable, plan: Plan, settings: Settings) -> Pixels:
             "A guide's layer is not in this picture: choose another, or switch the guide off."
         )
     with document.without(plan.left_out) as seen:
-        surroundings = seen.read_projection(plan.region)
-        source = None if plan.layer is None else seen.read_layer(plan.layer, plan.region)
+        surroundings = seen.read_projection(plan.read)
+        source = None if plan.layer is None else seen.read_layer(plan.layer, plan.read)
     if plan.painted is not None:
         surroundings = _cleared_around(surroundings, plan.region, plan.painted)
     return Pixels(
         surroundings=surroundings,
         source=source,
-        selection=document.read_selection(plan.region) if plan.selected else None,
+        selection=document.read_selection(plan.read) if plan.selected else None,
         guides=tuple(
-            document.read_layer(guide.layer, plan.region) for guide in settings.active_guides
+            document.read_layer(guide.layer, plan.read) for guide in settings.active_guides
         ),
     )
 

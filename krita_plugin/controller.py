@@ -11,6 +11,7 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.errors import LocalError
+from ..protocol.region import Rect
 from . import canvas, capture, trace
 from .capture import CaptureError
 from .document import Document, DocumentError
@@ -70,17 +71,18 @@ class Controller(QtCore.QObject):
         if self._sight() != self._seen:
             self.look()
 
-    def look(self) -> None:
+    def look(self) -> canvas.Canvas | None:
         """Show what a press would do to the canvas as it is now."""
         document = self._active()
         self._seen = self._sight()
         self.recipes.look(document)
         if document is None:
             self._panel.show_canvas(None, [])
-            return
+            return None
         layers = [(x.id, x.name) for x in reversed(document.layers()) if x.is_picture]
-        left_out = self._panel.settings.left_out
-        self._panel.show_canvas(canvas.look(document, left_out), layers)
+        seen = canvas.look(document, self._panel.settings.left_out)
+        self._panel.show_canvas(seen, layers)
+        return seen
 
     def _active(self) -> Document | None:
         # While a view closes, Krita still calls its document active.
@@ -142,14 +144,17 @@ class Controller(QtCore.QObject):
 
     def _prepare(self, document: Document, model: m.ModelInfo, limits: m.Limits) -> Painting:
         document.wait_for_idle()
-        self.look()
-        action, settings = self._panel.action, self._panel.settings
-        seen = canvas.look(document, settings.left_out)
-        if action == "expand" and settings.left_out:
-            # What was left out may be what fills the border.
-            with document.without(settings.left_out) as rest:
-                border = canvas.look(rest)
-            seen = replace(seen, empty=border.empty, painted=border.painted)
+        seen = self.look() or canvas.look(document)
+        action, settings, enlarge = self._panel.action, self._panel.settings, None
+        if action == "expand":
+            if settings.left_out:
+                # What was left out may be what fills the border.
+                with document.without(settings.left_out) as rest:
+                    border = canvas.look(rest)
+                seen = replace(seen, empty=border.empty, painted=border.painted)
+            seen = canvas.enlarged(seen, self._panel.expand.chosen)
+            if seen.size != document.size:
+                enlarge = Rect(*seen.origin, seen.size.width, seen.size.height)
         plan = capture.plan(seen, action, settings, model, most_pixels=limits.picture_pixels)
         seed = settings.seed
         request = capture.build_request(
@@ -169,6 +174,8 @@ class Controller(QtCore.QObject):
             source=plan.layer,
             above=self.recipes.above(document, settings)
             or (document.active_layer if settings.paint_from == LAYER else None),
+            asked_size=document.size,
+            enlarge=enlarge,
         )
 
     def _send(self, painting: Painting) -> None:

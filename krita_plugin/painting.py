@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..protocol import messages as m
+from ..protocol.region import Rect, Size
 from .document import Document
 from .state import Settings
 
@@ -13,7 +14,9 @@ from .state import Settings
 class Painting:
     """One press: what was asked, from which document, and above which layer it belongs.
 
-    source: the layer that is painted over, None for everything visible.
+    source: the layer that is painted over, None for everything visible. asked_size: the
+    document's then. enlarge: what becomes the canvas when a picture of it is kept, in the pixels of
+    the canvas as it was; None where the canvas stays.
     """
 
     request: m.Generate
@@ -23,3 +26,14 @@ class Painting:
     name: str
     source: str | None
     above: str | None
+    asked_size: Size
+    enlarge: Rect | None = None
+
+    def fits(self, size: Size) -> bool:
+        """False where the document was resized meanwhile: what was asked for may have moved."""
+        return size == self.request.canvas or (self.enlarge is not None and size == self.asked_size)
+
+    def make_room(self, document: Document) -> None:
+        """Enlarge the canvas, unless an earlier picture of the same press did."""
+        if self.enlarge is not None and document.size == self.asked_size:
+            document.resize_canvas(self.enlarge)

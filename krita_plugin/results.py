@@ -13,6 +13,7 @@ from .images import rgba_image
 from .link import Link
 from .painting import Painting
 from .qt import QtCore
+from .together import Together
 from .ui.panel import Panel
 from .ui.words import tr
 
@@ -29,6 +30,7 @@ class Results(QtCore.QObject):
     ) -> None:
         super().__init__(parent)
         self._panel, self._link, self._find_active = panel, link, find_active
+        self._together = Together(self)
         self._paintings: dict[str, Painting] = {}
         self._waiting: dict[tuple[str, int], m.Result] = {}  # for the painter to decide
         panel.strip.kept.connect(self._keep)
@@ -49,7 +51,7 @@ class Results(QtCore.QObject):
                     name=painting.name,
                 )
             )
-        elif painting.document.size != painting.request.canvas:
+        elif not painting.fits(painting.document.size):
             # What was selected may have moved: nothing is placed without the painter.
             self._wait(result, painting.name)
             self._panel.notice.say(
@@ -105,11 +107,14 @@ class Results(QtCore.QObject):
         rect = Rect(result.x, result.y, picture.width, picture.height)
         remark = ""
         try:
-            try:
-                layer = document.add_layer(name, rect, picture.data, above)
-            except LayerGone:
-                layer = document.add_layer(name, rect, picture.data)
-                remark = tr("Its layer was deleted: the new one lies on top.")
+            with self._together.rows(document):
+                if painting is not None and at_home:
+                    painting.make_room(document)
+                try:
+                    layer = document.add_layer(name, rect, picture.data, above)
+                except LayerGone:
+                    layer = document.add_layer(name, rect, picture.data)
+                    remark = tr("Its layer was deleted: the new one lies on top.")
             if painting is not None:
                 made = recipe.of_result(
                     painting.action, painting.settings, painting.request, result, painting.source

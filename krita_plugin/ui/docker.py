@@ -14,6 +14,7 @@ from ..document import active_document
 from ..link import Link
 from ..qt import QtCore, QtGui, QtWidgets
 from ..state import Memory
+from ..view import active_view
 from .panel import Panel
 
 _SETTINGS, _MEMORY = "velatura", "docker"
@@ -21,8 +22,6 @@ _SETTINGS, _MEMORY = "velatura", "docker"
 _SETTLE = 150
 # Krita has no signal for the selection or the active document: a small look that often, in ms.
 _GLANCE = 500
-# Krita's own widgets that a painter paints on: with OpenGL (Krita 5 and 6) and without.
-_CANVASES = ("KisOpenGLCanvas2", "KisOpenGLCanvas", "KisOpenGLCanvasRHI", "KisQPainterCanvas")
 # How long a floating message stays, in ms.
 _SAID_FOR = 2000
 
@@ -63,12 +62,9 @@ class Docker(DockWidget):
 
     def _go_to_canvas(self) -> None:
         """The keys belong to the brush again, without a click that would paint."""
-        window = Krita.instance().activeWindow()
-        area = None if window is None else window.qwindow().centralWidget()
-        for widget in [] if area is None else area.findChildren(QtWidgets.QWidget):
-            if widget.metaObject().className() in _CANVASES and widget.isVisible():
-                widget.setFocus()
-                return
+        view = active_view()
+        if view is not None:
+            view.widget.setFocus()
 
     def _say_unseen(self, sentence: str) -> None:
         """In canvas-only mode nobody sees the docker's line."""

@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+from ...protocol.errors import LocalError
 from ...protocol.messages import ModelInfo
 from .. import capture
-from ..canvas import Canvas, suits_layer, what_to_do
+from ..canvas import Canvas, enlarged, suits_layer, what_to_do
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
 from ..state import (
     ACTIONS,
@@ -25,6 +26,7 @@ from ..state import (
 from .area import AreaGroup
 from .chance import ChanceRow
 from .connection import ConnectionRow
+from .expand import ExpandRow
 from .guide import GuideGroup
 from .model import ModelGroup
 from .notice import Notice
@@ -64,6 +66,7 @@ class Panel(QtWidgets.QWidget):
         self.prompts = PromptGroup()
         self.recipe = RecipeRow()
         self.strength = StrengthRow()
+        self.expand = ExpandRow()
         self.press = PressRow()
         self.remarks = Remarks()
         self.progress = ProgressGroup()
@@ -100,6 +103,7 @@ class Panel(QtWidgets.QWidget):
             self.prompts,
             self.recipe,
             self.strength,
+            self.expand,
             self.press,
             self.remarks,
             self.progress,
@@ -118,7 +122,7 @@ class Panel(QtWidgets.QWidget):
         self.strength.changed.connect(self._strength_moved)
         self.model.changed.connect(self._model_changed)
         self.source.changed.connect(self._remember)
-        for changed in (self.source.changed, self.area.changed):
+        for changed in (self.source.changed, self.area.changed, self.expand.changed):
             changed.connect(self._show_area)
         self.chance.changed.connect(self._remember)
 
@@ -184,6 +188,8 @@ class Panel(QtWidgets.QWidget):
     def show_canvas(self, canvas: Canvas | None, layers: list[tuple[str, str]]) -> None:
         """layers: (id, name) of those that hold a picture, topmost first."""
         before = None if self._canvas is None else what_to_do(self._canvas)
+        if canvas is None or self._canvas is None or canvas.size != self._canvas.size:
+            self.expand.clear()
         self._canvas = canvas
         if canvas is None or before != what_to_do(canvas):
             self._choice = ""  # another canvas asks another question
@@ -255,10 +261,9 @@ class Panel(QtWidgets.QWidget):
         action, canvas = self.action, self._canvas
         self.press.show_action(action)
         self.press.show_choice(
-            self._choice,
-            selection=canvas is not None and canvas.selection is not None,
-            border=canvas is not None and canvas.empty is not None,
+            self._choice, selection=canvas is not None and canvas.selection is not None
         )
+        self.expand.setVisible(action == "expand")
         takes = ACTIONS[action].takes_strength
         self.strength.setEnabled(takes)
         self.strength.show_percent(self.memory.strengths[action] if takes else 100)
@@ -275,8 +280,10 @@ class Panel(QtWidgets.QWidget):
         times = 1.0
         if canvas is not None and model is not None:
             # What is in the way is said at the press.
-            with contextlib.suppress(capture.CaptureError):
+            with contextlib.suppress(capture.CaptureError, LocalError):
+                if self.action == "expand":
+                    canvas = enlarged(canvas, self.expand.chosen)
                 plan = capture.plan(canvas, self.action, settings, model, most_pixels=2**40)
                 times = capture.enlargement(plan, settings, model)
         self.remarks.show_enlargement(times)
-        self.remarks.show_canvas(canvas)
+        self.remarks.show_canvas(self._canvas)

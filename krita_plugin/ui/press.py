@@ -63,10 +63,8 @@ class PressRow(QtWidgets.QWidget):
         self.button.setText(tr(ACTIONS[action].label))
         self.button.setToolTip(tr(ACTIONS[action].help))
 
-    def show_choice(self, name: str, *, selection: bool, border: bool) -> None:
+    def show_choice(self, name: str, *, selection: bool) -> None:
         """Check the menu's entry and disable those that this canvas cannot have."""
         self.choices[name].setChecked(True)
         for key, action in ACTIONS.items():
-            self.choices[key].setEnabled(
-                (selection or not action.needs_selection) and (border or key != "expand")
-            )
+            self.choices[key].setEnabled(selection or not action.needs_selection)

@@ -15,6 +15,10 @@ def test_the_docker_says_that_a_layer_is_isolated_before_it_is_sent(paint):
     choosing(paint, "says_that_a_layer_is_isolated_before_it_is_sent")
 
 
+def test_expand_enlarges_the_canvas_by_side_in_one_undo(paint):
+    choosing(paint, "enlarges_the_canvas_by_side_in_one_undo")
+
+
 def test_a_layer_with_transparency_is_painted_over_and_an_empty_one_offers_the_other(paint):
     choosing(paint, "paints_over_the_layer_that_has_transparency_unless_something_is_selected")
 

@@ -307,6 +307,39 @@ def test_the_white_border_is_sent_as_transparent_and_the_picture_as_it_is():
             assert pixel == (RED if region.x + x < 70 else bytes(4)), (x, y)
 
 
+@pytest.mark.parametrize(
+    ("sides", "size", "empty", "origin"),
+    [
+        (canvas.Sides(right=32), Size(128, 80), Rect(96, 0, 32, 80), (0, 0)),
+        (canvas.Sides(left=32), Size(128, 80), Rect(0, 0, 32, 80), (-32, 0)),
+        (canvas.Sides(top=16, right=8), Size(104, 96), Rect(0, 0, 104, 96), (0, -16)),
+    ],
+)
+def test_an_enlarged_canvas_is_painted_around_the_whole_picture(sides, size, empty, origin):
+    document = easel(PAPER, MARK)
+    seen = canvas.enlarged(canvas.look(document), sides)
+    assert (seen.size, seen.empty, seen.origin) == (size, empty, origin)
+    plan = capture.plan(seen, "expand", Settings(), MODEL, most_pixels=10**9)
+    request = capture.build_request(
+        str(uuid.uuid4()), plan, capture.read(document, plan, Settings()), Settings(), MODEL, 5
+    )
+    region, sent = request.region, bytes(request.surroundings.data)
+    assert request.canvas == size
+    for y in range(region.height):
+        for x in range(region.width):
+            at = (region.x + x + origin[0], region.y + y + origin[1])
+            inside = 0 <= at[0] < 96 and 0 <= at[1] < 80
+            expected = document.read_projection(Rect(*at, 1, 1)) if inside else bytes(4)
+            assert sent[4 * (y * region.width + x) :][:4] == expected, (x, y)
+
+
+def test_enlarging_adds_to_a_border_that_is_empty_already():
+    seen = canvas.look(easel(replace(PAPER, bounds=(0, 0, 96, 60))))
+    more = canvas.enlarged(seen, canvas.Sides(bottom=20))
+    assert (more.empty, more.painted) == (Rect(0, 60, 96, 40), Rect(0, 0, 96, 60))
+    assert canvas.enlarged(seen, canvas.NO_SIDES) is seen
+
+
 def test_white_paper_under_a_visible_guide_is_still_blank():
     lines = replace(MARK, id="lines")
     paper, painted = easel(PAPER, lines), easel(PAPER, MARK, lines)

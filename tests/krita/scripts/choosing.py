@@ -21,7 +21,7 @@ from paint import (
 )
 from PyQt5.QtCore import QByteArray, Qt
 from PyQt5.QtTest import QTest
-from PyQt5.QtWidgets import QApplication
+from PyQt5.QtWidgets import QAction, QApplication
 from velatura.krita_plugin.images import swap_red_blue
 
 
@@ -132,6 +132,57 @@ def says_that_a_layer_is_isolated_before_it_is_sent():
     finally:
         action("isolate_active_layer").trigger()
     yield no_remark()
+
+
+# --- enlarging -------------------------------------------------------------------------------------
+
+
+def enlarges_the_canvas_by_side_in_one_undo():
+    doc = yield from picture()
+    before, tree = kt.projection_bytes(doc), kt.layer_tree(doc)
+    rows = len(kt.history())
+    yield label("Refine")
+    kt.find("press").menu().findChild(QAction, "choose_expand").trigger()
+    yield label("Expand")
+    with Asked() as asked:
+        assert asked.press() is None
+        assert "choose the sides" in notice(), notice()
+        kt.click(kt.find("dismiss"))
+    kt.find("enlarge_by").setValue(48)
+    kt.click(kt.find("enlarge_left"))
+    kt.click(kt.find("enlarge_bottom"))
+    press()
+    yield layers(doc, 2)
+    yield from painted()
+    width, height = SIDE + 48, SIDE + 48
+    assert (doc.width(), doc.height()) == (width, height)
+    assert len(kt.history()) == rows + 2, kt.history()
+    after = kt.projection_bytes(doc)
+    for y in range(SIDE):
+        line = after[4 * (y * width + 48) : 4 * (y + 1) * width]
+        assert line == before[4 * y * SIDE : 4 * (y + 1) * SIDE], f"row {y} of the picture changed"
+    alpha = bytes(stack(doc)[-1].pixelData(0, 0, width, height))[3::4]
+    border = [alpha[y * width : y * width + 48] for y in range(SIDE)] + [alpha[SIDE * width :]]
+    assert all(set(line) == {255} for line in border), "all of the border is painted"
+    assert not any(kt.find(f"enlarge_{side}").isChecked() for side in ("left", "bottom"))
+
+    action("edit_undo").trigger()
+    yield kt.until(lambda: len(stack(doc)) == 1 and doc.width() == SIDE, 10, "one undo for both")
+    assert kt.projection_bytes(doc) == before
+    assert kt.layer_tree(doc) == tree
+    action("edit_redo").trigger()
+    yield kt.until(lambda: len(stack(doc)) == 2 and doc.width() == width, 10, "one redo for both")
+    assert kt.projection_bytes(doc) == after
+    # The painter goes another way: those rows are no pair any more.
+    action("edit_undo").trigger()
+    yield kt.until(lambda: len(stack(doc)) == 1 and doc.width() == SIDE, 10, "one undo for both")
+    doc.resizeImage(0, 0, SIDE + 9, SIDE)
+    yield 200
+    yield from add_layer(doc, "mine", 0, 0, 9, 9)
+    action("edit_undo").trigger()
+    yield kt.until(lambda: len(stack(doc)) == 1, 10, "the painter's own undo")
+    yield 300
+    assert doc.width() == SIDE + 9, "one undo too many"
 
 
 # --- sources ---------------------------------------------------------------------------------------

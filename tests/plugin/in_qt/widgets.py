@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from velatura.krita_plugin import state
 from velatura.krita_plugin.actions import KEY_ACTIONS
-from velatura.krita_plugin.canvas import Canvas, Limits
+from velatura.krita_plugin.canvas import NO_SIDES, Canvas, Limits, Sides
 from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
 from velatura.krita_plugin.state import (
     FIRST_STRENGTHS,
@@ -125,10 +125,25 @@ def test_the_menu_overrides_until_the_canvas_asks_another_question(panel):
     assert panel.action == "fill"
 
 
+def test_the_sides_to_enlarge_are_asked_for_where_expand_is_chosen(panel, app):
+    panel.show_canvas(Canvas(SIZE), [])
+    assert not find(panel, "enlarge_left").isVisible()
+    choose(panel, "expand")
+    app.processEvents()
+    click(panel, "enlarge_left")
+    click(panel, "enlarge_bottom")
+    find(panel, "enlarge_by").setValue(48)
+    assert panel.expand.chosen == Sides(left=48, bottom=48)
+    panel.show_canvas(Canvas(SIZE), [])
+    assert panel.expand.chosen == Sides(left=48, bottom=48)
+    panel.show_canvas(Canvas(Size(148, 148)), [])
+    assert panel.expand.chosen == NO_SIDES
+
+
 def test_the_menu_offers_only_what_this_canvas_can_have(panel):
     panel.show_canvas(Canvas(SIZE), [])
     enabled = {name for name, choice in panel.press.choices.items() if choice.isEnabled()}
-    assert enabled == {"", "generate", "refine"}
+    assert enabled == {"", "generate", "refine", "expand"}
 
 
 def test_enter_paints_alt_enter_breaks_the_line_and_escape_leaves(panel):
