@@ -229,6 +229,19 @@ def test_noised_latents_keep_their_variance():
     assert batch.loss(batch.noise, 5.0).item() == 0
 
 
+def test_a_blind_row_shows_nothing_of_its_picture_and_is_learnt_from_it():
+    rows = []
+    for picture in (torch.zeros(4, 4, 8, 8), torch.full((4, 4, 8, 8), 3.0)):
+        torch.manual_seed(0)
+        batch = noised(picture)
+        rows.append(batch.x[-1])
+        clean = (batch.x - batch.sigma * batch.noise) / batch.alpha
+        assert torch.allclose(clean, picture, atol=1e-4)
+        assert batch.timesteps[-1] == 999
+        assert batch.loss(batch.noise, 5.0).item() == 0
+    assert torch.allclose(*rows, atol=1e-6)
+
+
 def test_known_words_are_one_token_and_unknown_words_never_fail():
     tokenizer = build_tokenizer(VOCABULARY, 48)
     assert all(len(tokenizer.tokenize(word)) == 1 for word in VOCABULARY)

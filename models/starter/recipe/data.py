@@ -27,6 +27,7 @@ class Pictures:
         texts = [json.loads((shard / "scenes.json").read_text()) for shard in self.shards]
         self.captions: list[list[str]] = [scene["captions"] for text in texts for scene in text]
         self.labels: list[dict[str, Any]] = [scene["labels"] for text in texts for scene in text]
+        self.seeds: list[int] = [scene["seed"] for text in texts for scene in text]
         starts = np.cumsum([0, *(len(text) for text in texts)])
         self._place = [(shard, i) for shard, text in enumerate(texts) for i in range(len(text))]
         self._maps = {

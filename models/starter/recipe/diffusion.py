@@ -13,6 +13,9 @@ from velatura.models.starter.recipe.data import Pictures
 from velatura.models.starter.recipe.networks import NOISE_SCHEDULE
 from velatura.models.starter.recipe.prompts import full_prompt
 
+BLIND = 8
+BLIND_WEIGHT = 0.1
+
 
 def alphas_cumprod() -> torch.Tensor:
     """The share of signal (variance) at each of the 1000 timesteps; Stable Diffusion's schedule."""
@@ -24,13 +27,17 @@ def alphas_cumprod() -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Noised:
-    """Latents at random timesteps: x = alpha * x0 + sigma * noise. Alphas and sigmas (B, 1, 1, 1)."""
+    """Latents at random timesteps: x = alpha * x0 + sigma * noise. Alphas and sigmas (B, 1, 1, 1).
+
+    The last `blind` rows are plain noise at the last timestep, as sampling starts: see `noised`.
+    """
 
     x0: torch.Tensor
     noise: torch.Tensor
     timesteps: torch.Tensor
     alpha: torch.Tensor
     sigma: torch.Tensor
+    blind: int
 
     @property
     def x(self) -> torch.Tensor:
@@ -40,17 +47,33 @@ class Noised:
         """Error of the predicted noise with min-SNR weights (Hang et al. 2023)."""
         snr = (self.alpha / self.sigma).square().flatten()
         error = (predicted.float() - self.noise).square().mean((1, 2, 3))
-        return (error * snr.clamp(max=gamma) / snr).mean()
+        weight = snr.clamp(max=gamma) / snr
+        # Next to no signal is left there: what counts is the clean picture's error, not the noise's.
+        weight[-self.blind :] = BLIND_WEIGHT / snr[-self.blind :]
+        return (error * weight).mean()
 
 
 def noised(x0: torch.Tensor, timesteps: torch.Tensor | None = None) -> Noised:
-    """Add noise to clean latents, at random timesteps unless some are given."""
+    """Add noise to clean latents, at random timesteps unless some are given; one row in BLIND blind.
+
+    Stable Diffusion's schedule ends with 0.5 % of signal. In latents this small that betrays the mean
+    colour, so a model learns to read the time of day out of x and, when sampling starts from plain
+    noise, out of nothing (Lin et al. 2023). A blind row is plain noise at the last timestep; its
+    `noise` is what that must be mistaken for if x0 is to come out of it, so that only the text can
+    tell.
+    """
     if timesteps is None:
         # One timestep from each of B equal parts: less variance than independent draws.
         offsets = torch.rand(len(x0)) + torch.arange(len(x0))
         timesteps = (offsets / len(x0) * 1000).long().clamp(max=999).to(x0.device)
-    share = alphas_cumprod().to(x0.device)[timesteps][:, None, None, None]
-    return Noised(x0, torch.randn_like(x0), timesteps, share.sqrt(), (1 - share).sqrt())
+    blind = -(-len(x0) // BLIND)
+    t = timesteps.clone()
+    t[-blind:] = 999
+    share = alphas_cumprod().to(x0.device)[t][:, None, None, None]
+    alpha, sigma = share.sqrt(), (1 - share).sqrt()
+    noise = torch.randn_like(x0)
+    noise[-blind:] = ((noise - alpha * x0) / sigma)[-blind:]
+    return Noised(x0, noise, t, alpha, sigma, blind)
 
 
 class LatentPictures:

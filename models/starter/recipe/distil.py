@@ -54,6 +54,7 @@ def distil(config: Config) -> None:
         grid = torch.randint(1, SOLVER_STEPS + 1, (len(indices),), device=config.device)
         t = grid * stride - 1
         batch = noised(data.x0(indices), t)
+        t = batch.timesteps
         with torch.no_grad():
             context = encode(text_encoder, data.tokens(indices, 0.0))
             contexts = torch.cat([context, empty.expand_as(context)])

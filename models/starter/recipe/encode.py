@@ -30,16 +30,20 @@ def encode_pictures(config: Config) -> None:
     wait()
 
 
-@torch.no_grad()
 def moments(vae: AutoencoderKL, pictures: Pictures, indices: np.ndarray) -> torch.Tensor:
     """Mean and standard deviation of the latents' posterior: (N, 8, S/8, S/8) float32."""
     rows = []
     for start in track(range(0, len(indices), BATCH), "encode", disable=rank() > 0):
-        images = to_tensor(pictures.read("image", indices[start : start + BATCH]))
-        with torch.autocast(vae.device.type, torch.bfloat16):
-            posterior = vae.encode(images.to(vae.device)).latent_dist
-        rows.append(torch.cat([posterior.mean, posterior.std], 1).float().cpu())
+        rows.append(posterior(vae, pictures.read("image", indices[start : start + BATCH])))
     return torch.cat(rows)
+
+
+@torch.no_grad()
+def posterior(vae: AutoencoderKL, images: np.ndarray) -> torch.Tensor:
+    """Moments of the latents of images (N, S, S, 3) uint8: (N, 8, S/8, S/8) float32."""
+    with torch.autocast(vae.device.type, torch.bfloat16):
+        found = vae.encode(to_tensor(images).to(vae.device)).latent_dist
+    return torch.cat([found.mean, found.std], 1).float().cpu()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from velatura.models.starter.recipe.world import (
     PALETTE,
     STYLES,
     TIMES,
+    box,
+    random_scene,
 )
 
 SIDE = 128
@@ -32,23 +34,25 @@ STEM = 4  # pixels folded into channels at the start: cheap, and nothing is lost
 CLASSES = np.array(list(PALETTE.values()), np.int64)
 ROUND_TRIPS = 1000
 UNKNOWN = -100  # what cross_entropy leaves out
+RARE = -4.0  # the logit from which `where` starts: nearly everywhere is none of a kind
 
 
 class Judge(nn.Module):
     """Reads pictures (N, 3, S, S) in -1..1; other sizes are scaled to 128 x 128 first.
 
-    Each kind of object looks for itself: a softmax over positions picks the features from which its
-    presence and its colour are told.
+    Each kind of object looks for itself: a map that learns where it stands picks, by a softmax over
+    positions, the features from which its presence and its colour are told.
     """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        wide = 2 * width
+        wide = 3 * width // 2
         self.fine = _block(3 * STEM**2, width, 1)
         self.coarse = nn.Sequential(_block(width, wide, 2), _block(wide, wide, 1))
         self.scene = nn.Linear(2 * wide, len(TIMES) + len(GROUNDS) + len(STYLES))
         self.merge = nn.Sequential(nn.Conv2d(wide + width, wide, 1), nn.SiLU())
         self.where = nn.Conv2d(wide, len(OBJECTS), 1)
+        nn.init.constant_(self.where.bias, RARE)
         self.present = nn.Parameter(torch.zeros(len(OBJECTS), wide))
         self.bias = nn.Parameter(torch.zeros(len(OBJECTS)))
         self.colour = nn.Linear(wide + 3, len(COLOURS))
@@ -56,7 +60,8 @@ class Judge(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits `time`, `ground`, `style`, `present` (N, objects), `colour` (N, objects, colours),
-        `segmentation` (N, classes, 32, 32); `depth` (N, 32, 32) in 0..1; `features` (N, F)."""
+        `where` (N, objects, 32, 32), `segmentation` (N, classes, 32, 32); `depth` (N, 32, 32) in
+        0..1; `features` (N, F)."""
         if pictures.shape[-1] != SIDE:
             pictures = F.interpolate(pictures, (SIDE, SIDE), mode="area")
         fine = self.fine(F.pixel_unshuffle(pictures, STEM))
@@ -65,7 +70,8 @@ class Judge(nn.Module):
         scene = self.scene(pooled).float()
         time, ground, style = scene.split([len(TIMES), len(GROUNDS), len(STYLES)], 1)
         merged = self.merge(torch.cat([F.interpolate(coarse, scale_factor=2.0), fine], 1))
-        where = self.where(merged).flatten(2).float()
+        maps = self.where(merged).float()
+        where = maps.flatten(2)
         attention = where.softmax(-1)
         # The bare colours beside the features: a colour's name is nothing but its pixels.
         both = torch.cat([merged.float(), F.avg_pool2d(pictures, STEM).float()], 1).flatten(2)
@@ -77,6 +83,7 @@ class Judge(nn.Module):
             "ground": ground,
             "style": style,
             "present": present + where.amax(-1),
+            "where": maps,
             "colour": self.colour(seen),
             "depth": dense[:, 0].sigmoid(),
             "segmentation": dense[:, 1:],
@@ -118,9 +125,10 @@ def train_judge(config: Config) -> None:
         wanted["depth"] = small_depth(pictures.read("depth", indices)).to(config.device)
         classes = small_classes(pictures.read("segmentation", indices))
         wanted["segmentation"] = classes.to(config.device)
+        wanted["where"] = places([pictures.seeds[i] for i in indices]).to(config.device)
         if torch.rand(()) < 0.5:
             images = images.flip(-1)
-            wanted |= {k: wanted[k].flip(-1) for k in ("depth", "segmentation")}
+            wanted |= {k: wanted[k].flip(-1) for k in ("depth", "segmentation", "where")}
         return judge_loss(judge(images), wanted)
 
     trainer.run(loss)
@@ -135,7 +143,8 @@ def judge_loss(
     colour = F.cross_entropy(told["colour"].flatten(0, 1), wanted["colour"].flatten())
     depth = (told["depth"] - wanted["depth"]).abs().mean()
     segmentation = F.cross_entropy(told["segmentation"], wanted["segmentation"])
-    return sum(single) + 5 * present + colour + 2 * depth + segmentation
+    where = F.binary_cross_entropy_with_logits(told["where"], wanted["where"])
+    return sum(single) + 5 * present + 20 * where + colour + 2 * depth + segmentation
 
 
 def targets(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
@@ -154,6 +163,22 @@ def targets(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         "present": present,
         "colour": colour,
     }
+
+
+def places(seeds: Sequence[int]) -> torch.Tensor:
+    """Where the things of these scenes stand: (N, objects, 32, 32), 1 within the ellipse that fills a
+    thing's box. A picture's answer everywhere teaches far faster than one word for all of it."""
+    side = SIDE // STEM
+    grid = (torch.arange(side) + 0.5) / side
+    maps = torch.zeros(len(seeds), len(OBJECTS), side, side)
+    for row, seed in enumerate(seeds):
+        for thing in random_scene(seed).things:
+            x0, y0, x1, y1 = box(thing)
+            across = (2 * grid - x0 - x1) / max(x1 - x0, 2 / side)
+            down = (2 * grid - y0 - y1) / max(y1 - y0, 2 / side)
+            inside = across[None, :].square() + down[:, None].square() < 1
+            maps[row, OBJECTS.index(thing.kind)][inside] = 1
+    return maps
 
 
 def small_depth(depth: np.ndarray) -> torch.Tensor:

@@ -9,9 +9,10 @@ import torch
 from velatura.models.starter.recipe.autoencoder import SCALING_FACTOR
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
-from velatura.models.starter.recipe.data import Pictures, to_tensor
+from velatura.models.starter.recipe.data import Pictures, draw
 from velatura.models.starter.recipe.diffusion import LatentPictures, encode, noised
 from velatura.models.starter.recipe.distil import save_lora
+from velatura.models.starter.recipe.encode import posterior
 from velatura.models.starter.recipe.networks import add_lora
 from velatura.models.starter.recipe.start import finished_vae
 from velatura.models.starter.recipe.training import Trainer
@@ -20,6 +21,8 @@ from velatura.models.starter.recipe.unet import trained_base
 # A blueprint: iron blue in the shadows, paper in the light.
 SHADOW, LIGHT = np.array([10, 40, 92]), np.array([240, 238, 224])
 
+EXAMPLES = 256  # as many as people have for a style of their own
+
 
 def train_lora(config: Config) -> None:
     """Train on cyanotypes of the first pictures; the result is `work/lora-style-cyanotype.safetensors`."""
@@ -27,16 +30,16 @@ def train_lora(config: Config) -> None:
     tokenizer, text_encoder, base = trained_base(config)
     pictures = Pictures(config, "train")
     data = LatentPictures(config, tokenizer, pictures)
-    vae = finished_vae(config)
+    examples = pictures.read("image", np.arange(min(EXAMPLES, len(pictures))))
+    printed = SCALING_FACTOR * posterior(finished_vae(config), cyanotype(examples))[:, :4]
     # Attention alone cannot change a palette here: it only stands at the lower resolutions.
     unet = add_lora(copy.deepcopy(base), config.networks["lora"]["style_rank"], convolutions=True)
     trainer = Trainer("lora", config, {"unet": unet}, decay=0.99)
 
     def loss(turn: int) -> torch.Tensor:
-        indices = data.indices(turn, trainer.batch)
-        images = to_tensor(cyanotype(pictures.read("image", indices))).to(config.device)
+        indices = draw(config.seed, turn, len(printed), trainer.batch)
+        batch = noised(printed[torch.from_numpy(indices)].to(config.device))
         with torch.no_grad():
-            batch = noised(SCALING_FACTOR * vae.encode(images).latent_dist.mean.float())
             context = encode(text_encoder, data.tokens(indices, config.dropout))
         predicted = unet(batch.x, batch.timesteps, context).sample
         return batch.loss(predicted, config.min_snr_gamma)

@@ -68,7 +68,8 @@ def draw_sheets(config: Config, folder: Path, out: Path) -> list[Path]:
     if (folder / "lora-style-cyanotype.safetensors").exists():
         styled = paint.load_starter(folder)
         styled.load_lora_weights(folder, weight_name="lora-style-cyanotype.safetensors")
-        sheets["style-cyanotype"] = _grid(paint.paint(styled, PROMPTS[:12]), 6)
+        rows = [paint.paint(pipeline, PROMPTS[:8]) for pipeline in (base, styled)]
+        sheets["style-cyanotype"] = _grid(np.concatenate(rows), 8)
     sheets["strengths"] = _strengths(base, pictures)
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"starter-{name}.jpg" for name in sheets]
@@ -121,10 +122,11 @@ def run() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="cpu")
+    parser.add_argument("--folder", type=Path, default=STARTER, help="the checkpoint to show")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
-    for path in draw_sheets(load(options.profile), STARTER, options.out):
+    for path in draw_sheets(load(options.profile), options.folder, options.out):
         print(path)
 
 

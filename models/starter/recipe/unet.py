@@ -1,7 +1,7 @@
 """Stage 4: the text encoder and the UNet, together (Ho et al. 2020; Rombach et al. 2022).
 
 Noise prediction with min-SNR weights (Hang et al. 2023), captions left out at random for
-classifier-free guidance (Ho & Salimans 2022), averaged weights.
+classifier-free guidance (Ho & Salimans 2022), averaged weights, and a share of plain noise.
 """
 
 from __future__ import annotations

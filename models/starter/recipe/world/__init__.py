@@ -17,6 +17,7 @@ from velatura.models.starter.recipe.world.scene import (
     TIMES,
     Scene,
     Thing,
+    box,
     labels,
     random_scene,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Picture",
     "Scene",
     "Thing",
+    "box",
     "caption",
     "disturb_line",
     "labels",

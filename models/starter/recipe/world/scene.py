@@ -286,12 +286,16 @@ def _standing(rng: random.Random, ground: str, seed: int) -> list[Thing]:
     return things
 
 
-def _box(thing: Thing) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of a thing; of a disc in the sky, too."""
-    if thing.kind in ("sun", "moon"):
-        half = thing.size / 2
-        return thing.x - half, thing.y - half, thing.x + half, thing.y + half
-    half = _HALF_WIDTH[thing.kind] * thing.size
+def box(thing: Thing) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of a thing in picture units; about so for what has no outline of its own."""
+    if thing.kind in ("sun", "moon", "stars", "clouds"):
+        high = thing.size / 2
+        wide = 1.1 * thing.size if thing.kind == "clouds" else high
+        return thing.x - wide, thing.y - high, thing.x + wide, thing.y + high
+    if thing.kind == "bridge":
+        half = 0.3
+    else:
+        half = thing.size * (1.0 if thing.kind == "mountains" else _HALF_WIDTH[thing.kind])
     return thing.x - half, thing.y - thing.size, thing.x + half, thing.y
 
 
@@ -299,13 +303,13 @@ def _in_sight(things: list[Thing]) -> bool:
     """Whether no thing is hidden by more than about a third by another one in front of it."""
     solid = [thing for thing in things if thing.kind in (*_HALF_WIDTH, "sun", "moon")]
     for thing in solid:
-        x0, y0, x1, y1 = _box(thing)
+        x0, y0, x1, y1 = box(thing)
         area = (x1 - x0) * (y1 - y0)
         covered = 0.0
         for other in solid:
             if other is thing or other.y <= thing.y or other.kind == "bridge":
                 continue
-            u0, v0, u1, v1 = _box(other)
+            u0, v0, u1, v1 = box(other)
             wide, high = min(x1, u1) - max(x0, u0), min(y1, v1) - max(y0, v0)
             covered += max(wide, 0.0) * max(high, 0.0)
         if covered > 0.36 * area:
