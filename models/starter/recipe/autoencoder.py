@@ -106,9 +106,9 @@ def random_crop(pictures: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def picture_loss(painted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """L1 and squared error over four scales; the coarse ones hold colours and light."""
+    """L1 and squared error over four scales and of the mean colour; the coarse ones hold the light."""
     error = painted.float() - truth
-    loss = error.abs().mean() + 2 * error.square().mean()
+    loss = error.abs().mean() + 2 * error.square().mean() + error.mean((2, 3)).abs().mean()
     for _ in range(3):
         error = F.avg_pool2d(error, 2)
         loss = loss + error.abs().mean()
