@@ -82,6 +82,7 @@ def describe(
             steps=family.steps,
             guidance=family.guidance,
             words=" ".join(word for word in words if word),
+            text_width=found.shape[-1],
         )
     except LocalError as error:
         raise ModelError("unsupported", error.message) from error

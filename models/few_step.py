@@ -6,6 +6,7 @@ Sources: LCM-LoRA (Luo et al. 2023), and what has its form: Hyper-SD, Lightning,
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from velatura.models.weights import check_safetensors
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
+    from velatura.models.lora_weights import Worn
 
 # Beside the model's own sub-folders.
 FEW_STEP = "lora-few-step.safetensors"
@@ -23,11 +25,25 @@ def has_few_step(folder: Path) -> bool:
     return (folder / FEW_STEP).is_file()
 
 
+def make_live_unet(
+    folder: Path, unet: UNet2DConditionModel, loras: Sequence[Worn]
+) -> UNet2DConditionModel:
+    """A copy of ``unet`` with the folder's few-step LoRA, if any, and ``loras`` in its weights.
+
+    A copy, not adapters that are switched: the base stays bit for bit what it was, and neither
+    pays for the other at every layer. It costs the memory of a second UNet while it is kept.
+    Raises ModelError as load_few_step does.
+    """
+    from velatura.models.lora_weights import merge
+
+    made = load_few_step(folder, unet) if has_few_step(folder) else copy.deepcopy(unet)
+    merge(made, loras)
+    return made
+
+
 def load_few_step(folder: Path, unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """A copy of ``unet`` with the folder's few-step LoRA in its weights.
 
-    A copy, not an adapter that is switched: the base stays bit for bit what it was, and neither
-    pays for the other at every layer. It costs the memory of a second UNet while it is kept.
     Raises ModelError (``unsupported``) when the file is broken or made for another UNet.
     """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from velatura.models.addons import AddOn, AddOnReader
 from velatura.models.control_nets import nets_beside, nets_in, serve
 from velatura.models.detect import DEPTH_UNET, Weight, describe, detect, weigh
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
 from velatura.models.items import SINGLE, Item, leads_out, list_items, stamps, stamps_in
-from velatura.models.places import CHECKPOINT, CONTROLNET, LORA, Place, find_places
+from velatura.models.places import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, Place, find_places
 from velatura.models.weights import Digests, find_weights
 from velatura.protocol.messages import ModelInfo
 
@@ -71,6 +72,8 @@ class Library:
         self._entries: dict[str, _Entry] = {}
         self._unusable: tuple[Unusable, ...] = ()
         self._infos: tuple[ModelInfo, ...] = ()
+        self._addons: tuple[AddOn, ...] = ()
+        self._addon_reader = AddOnReader()
         self._detected: dict[Hashable, tuple[Family, Found] | ModelError] = {}
         self._digests = Digests()
         self._digesting = ThreadPoolExecutor(1, "digest")
@@ -97,6 +100,18 @@ class Library:
         """
         self._scan()
         return tuple(item for item in self._items if item.kind == kind)
+
+    def addons(self) -> tuple[AddOn, ...]:
+        """LoRAs and textual inversions; the same tuple while nothing changes on disk."""
+        self._scan()
+        return self._addons
+
+    def text_width(self, name: str) -> int:
+        """Width of the text embeddings of the model called ``name``: what its add-ons fit.
+
+        Raises ModelError (``unknown_model``).
+        """
+        return self._entry(name).found.shape[-1]
 
     def load(
         self, name: str, device: torch.device | str, dtype: torch.dtype, progress: ReportProgress
@@ -207,6 +222,9 @@ class Library:
                 unusable.append(Unusable(name, item.path, f"Model {_quote(name)}: {why}"))
         self._entries, self._unusable, self._stamps = entries, tuple(unusable), now
         self._infos = tuple(entry.info for entry in entries.values())
+        self._addons = self._addon_reader.read(
+            item for item in self._items if item.kind in (LORA, EMBEDDING)
+        )
 
     def _of_starter(self) -> Iterator[Item]:
         folder = self._starter

@@ -31,6 +31,7 @@ from .region import Rect, Size
 
 VERSION = 1
 
+ADD_ON_KINDS: tuple[str, ...] = ("lora", "embedding")
 ACTIONS: tuple[str, ...] = ("generate", "refine", "fill", "expand")
 CONTROL_KINDS: tuple[str, ...] = (
     "canny",
@@ -50,6 +51,8 @@ LARGEST_SEED = 2**32 - 1
 MOST_STEPS = 150
 MOST_VARIANTS = 8
 MOST_CONTROLS = 8
+MOST_CLIP_SKIP = 12
+MOST_ADD_ONS = 4096
 PROGRESS_PARTS = 1_000_000
 
 CLIENT, SERVER = "client", "server"
@@ -116,6 +119,7 @@ class ModelInfo:
 
     ``native``: the side it paints best; ``multiple``: sides are multiples of it; ``largest``: the
     longest side that is sent through it. ``words`` describes what it can paint where it is limited.
+    ``text_width``: an add-on fits that has the same.
     """
 
     name: str = key()
@@ -130,6 +134,23 @@ class ModelInfo:
     steps: int = integer(1, MOST_STEPS)
     guidance: float = real(0, 50)
     words: str = text(LONGEST_PROMPT, "")
+    text_width: int = integer(0, 2**20, 0)
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddOnInfo:
+    """What a prompt can name beside words: a LoRA by ``<lora:name:1>``, an embedding by its name.
+
+    ``family`` of the models that it fits, for a person; those of the same ``text_width`` take it.
+    """
+
+    kind: str = choice(ADD_ON_KINDS)
+    name: str = key()
+    family: str = key()
+    text_width: int = integer(1, 2**20)
 
     def __post_init__(self) -> None:
         check_record(self)
@@ -141,6 +162,7 @@ class Catalogue(Message):
 
     sender = SERVER
     models: tuple[ModelInfo, ...] = several(record(ModelInfo), 4096)
+    addons: tuple[AddOnInfo, ...] = several(record(AddOnInfo), MOST_ADD_ONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +218,8 @@ class Generate(Message):
                 last part of its ``steps``, as A1111 and diffusers do: int(steps * strength).
     guidance    classifier-free guidance scale; 0 and 1 both mean none.
     seed        of the first variant; variant i is the picture of seed + i alone.
+    clip_skip   which layer of the text encoder is read, counted from its end as A1111 does: 1 the
+                last, 2 the last but one. Families trained on the last but one never read the last.
     soft_edge   width in canvas pixels over which the layer fades, inward from the selection's edge.
     keep_outline  keep the source's own alpha as the layer's (repaint inside the silhouette).
     """
@@ -216,6 +240,7 @@ class Generate(Message):
     guidance: float = real(0, 50, 5.0)
     sampler: str = key("Euler a")
     seed: int = integer(0, LARGEST_SEED, 0)
+    clip_skip: int = integer(1, MOST_CLIP_SKIP, 1)
     variants: int = integer(1, MOST_VARIANTS, 1)
     controls: tuple[Control, ...] = several(record(Control), MOST_CONTROLS)
     soft_edge: int = integer(0, 1024, 0)
@@ -365,6 +390,7 @@ class LiveSettings(Message):
     guidance: float = real(0, 50, 1.0)
     sampler: str = key("LCM")
     seed: int = integer(0, LARGEST_SEED, 0)
+    clip_skip: int = integer(1, MOST_CLIP_SKIP, 1)
     controls: tuple[Control, ...] = several(record(Control), MOST_CONTROLS)
 
 

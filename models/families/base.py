@@ -85,6 +85,8 @@ class Family:
     largest   the longest side worth sending through any model of the family
     actions   what it can do, of the protocol's ACTIONS
     pads      the token that fills prompts up, for each text encoder; single files do not say it
+    clip_layer  the layer of the text encoder, counted from its end, that it was trained to read:
+              1 the last, 2 the last but one
     detect    (folder, name of the UNet's sub-folder) -> Found, or None when it is another
               family's; reads config files only and raises ModelError when they are broken
     detect_file  the same for the header of a single file
@@ -100,6 +102,7 @@ class Family:
     guidance: float
     sampler: str
     pads: tuple[str, ...]
+    clip_layer: int
     detect: Callable[[Path, str], Found | None]
     detect_file: Callable[[Header], Found | None]
     load: Callable[[str, Path, Found, torch.device, torch.dtype, ReportProgress], Loaded]

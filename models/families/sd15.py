@@ -48,6 +48,7 @@ SD15 = Family(
     guidance=5.0,
     sampler="DPM++ 2M Karras",
     pads=("<|endoftext|>",),
+    clip_layer=1,
     detect=detect,
     detect_file=detect_file,
     load=load,

@@ -48,6 +48,7 @@ SD2 = Family(
     guidance=5.0,
     sampler="DPM++ 2M Karras",
     pads=("!",),
+    clip_layer=2,
     detect=detect,
     detect_file=detect_file,
     load=load,

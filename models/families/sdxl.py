@@ -49,6 +49,7 @@ SDXL = Family(
     guidance=6.0,
     sampler="DPM++ 2M Karras",
     pads=("<|endoftext|>", "!"),
+    clip_layer=2,
     detect=detect,
     detect_file=detect_file,
     load=load,

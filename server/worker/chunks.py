@@ -27,7 +27,8 @@ def cut_chunks(
 ) -> list[Chunk]:
     """At least one chunk of at most ``room`` tokens each; ``comma`` is the token of a comma.
 
-    Each part is tokenized by itself, so that a weight never falls on half a word.
+    Each part is tokenized by itself, so that a weight never falls on half a word. Tokens below zero,
+    each one less than the one before it, belong together and stay in one chunk where they fit.
     """
     sections: list[list[tuple[int, float]]] = [[]]
     for part in parts:
@@ -56,7 +57,10 @@ def _end(section: list[tuple[int, float]], start: int, room: int, comma: int) ->
     for index in range(full - 1, max(start, full - _NEAR - 1), -1):
         if section[index][0] == comma:
             return index + 1
-    return full
+    end = full
+    while end > start and section[end][0] < 0 and section[end][0] == section[end - 1][0] - 1:
+        end -= 1
+    return end if end > start else full
 
 
 def _chunk(pairs: list[tuple[int, float]]) -> Chunk:

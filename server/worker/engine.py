@@ -13,8 +13,9 @@ import torch
 from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
-from velatura.models.few_step import has_few_step, load_few_step
+from velatura.models.few_step import has_few_step, make_live_unet
 from velatura.models.library import Library
+from velatura.models.lora_weights import worn
 from velatura.protocol.messages import (
     Annotate,
     Catalogue,
@@ -23,6 +24,15 @@ from velatura.protocol.messages import (
     LiveOpen,
     LiveResult,
     ModelInfo,
+)
+from velatura.server.worker.addons import (
+    AddOnsInMemory,
+    Named,
+    Ready,
+    describe,
+    find_named,
+    loading,
+    skipped,
 )
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.control import control_map
@@ -33,14 +43,14 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import Tools, paint, result, unchanged_alpha
-from velatura.server.worker.passes import quick
+from velatura.server.worker.passes import Pass, quick
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.scene import area_of, make_scene, selected_size
-from velatura.server.worker.text import Text, embed, read_prompt, read_prompts
+from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts
 from velatura.server.worker.vae import make_preview
 
 # Kinds of what stands on the shelf.
@@ -49,7 +59,6 @@ _PREVIEWS_KEPT = 8
 _CONTROL_NETS_KEPT = 4
 _TEXTS_KEPT = 64
 _MAPS_KEPT = 16
-_PASSES_KEPT = 8
 _PERCENT = 100
 
 
@@ -81,12 +90,15 @@ class Engine:
         self._control_nets = Lru(_CONTROL_NETS_KEPT)
         self._texts = Lru(_TEXTS_KEPT)
         self._maps = Lru(_MAPS_KEPT)
-        self._passes = Lru(_PASSES_KEPT)
+        self._addons = AddOnsInMemory(self._shelf)
+        # By model and LoRAs, as the live UNets on the shelf.
+        self._passes: dict[tuple[Any, ...], Pass] = {}
         self._painters: dict[str, LivePainter] = {}
 
     def catalogue(self) -> Catalogue:
         """What can paint now."""
-        return Catalogue(models=self._library.models())
+        models, addons = self._library.models(), self._library.addons()
+        return Catalogue(models=models, addons=describe(addons, models))
 
     def device(self) -> str:
         """The device's name, for a person."""
@@ -166,6 +178,7 @@ class Engine:
         if depth:
             check_depth(request)
         prompts = read_prompts(request)
+        named = [self._find_named(request.model, one) for one in prompts]
         report = Reporter(request.job, emit, cancelled, previews=request.previews)
         area = area_of(request)
         plan = make_plan(request, info, selected_size(area))
@@ -176,9 +189,12 @@ class Engine:
                 emit(result(request, variant, rgb, alpha, make_recipe(request, plan, None)))
             return
         loaded = self._load(request.model, report)
+        skip = skipped(request.clip_skip, loaded)
+        ready = [self._addons.get(one, loaded, loading(report)) for one in named]
         tools = Tools(
             loaded=loaded,
-            embed=self._embed(loaded),
+            dressed=lambda variant: self._dressed(loaded, ready[variant], skip),
+            named=lambda variant: {"addons": list(ready[variant].recipe)},
             preview=self._previews.get(loaded.name, lambda: make_preview(loaded)),
             control_map=self._control_map,
             control_nets=[
@@ -208,31 +224,62 @@ class Engine:
         info = self._model(settings.model)
         plan = make_live_plan(settings.area, info)
         check_live(settings, self._library.extra(settings.model))
-        prompts = read_prompt(settings.model, settings.prompt, settings.negative, settings.seed)
+        prompts = read_prompt(settings.prompt, settings.negative, settings.seed)
+        named = self._find_named(settings.model, prompts)
         report = Reporter(settings.job, emit, lambda: False)
         loaded = self._load(settings.model, report)
         folder = self._library.folder(settings.model)
+        ready = self._addons.get(named, loaded, loading(report))
         unet: torch.nn.Module = loaded.unet
-        if has_few_step(folder):
+        if has_few_step(folder) or ready.loras:
             report.stage("preparing")
-            unet = self._shelf.get(
-                (_FEW_STEP, loaded.name),
-                bytes_of(loaded.unet),
-                f"Live painting with {loaded.name}",
-                lambda: load_few_step(folder, loaded.unet),
-            )
-        run = self._passes.get(loaded.name, lambda: quick(unet))
+            unet = self._live_unet(folder, loaded, named, ready)
+        key = (loaded.name, named.loras)
+        run = self._passes[key] = self._passes.get(key) or quick(unet)
         nets = [self._load_control(settings.model, c.kind, report) for c in settings.controls]
-        tools = make_live_tools(
-            settings, plan, loaded, run, prompts, nets, self._embed(loaded), self._control_map
-        )
+        skip = skipped(settings.clip_skip, loaded)
+        with self._dressed(loaded, ready, skip) as (embed, _):
+            tools = make_live_tools(
+                settings, plan, loaded, run, prompts, nets, embed, self._control_map
+            )
         self._painters[settings.job] = LivePainter(settings, plan, tools)
         return self._painters[settings.job]
 
-    def _embed(self, loaded: Loaded) -> Callable[[Parsed], Text]:
-        return lambda parsed: self._texts.get(
-            (self._library.stamp(loaded.name), parsed), lambda: embed(parsed, loaded)
+    def _live_unet(
+        self, folder: Path, loaded: Loaded, named: Named, ready: Ready
+    ) -> torch.nn.Module:
+        """The UNet with what the model has for few steps, and the LoRAs, in its weights."""
+        wanted = (_FEW_STEP, loaded.name, named.loras)
+        for key in tuple(self._shelf):
+            if key[:2] == wanted[:2] and key != wanted:
+                self._shelf.drop(key)
+        made: torch.nn.Module = self._shelf.get(
+            wanted,
+            bytes_of(loaded.unet),
+            f"Live painting with {loaded.name}",
+            lambda: make_live_unet(folder, loaded.unet, ready.loras),
         )
+        return made
+
+    def _find_named(self, model: str, prompts: Prompts) -> Named:
+        return find_named(model, prompts, self._library.addons(), self._library.text_width(model))
+
+    @contextmanager
+    def _dressed(
+        self, loaded: Loaded, ready: Ready, skip: int
+    ) -> Iterator[tuple[Callable[[Parsed], Text], str]]:
+        """(what encodes a prompt, cached; a sentence or none), with what the prompts name."""
+
+        stamp = self._library.stamp(loaded.name)
+
+        def encode(parsed: Parsed) -> Text:
+            return self._texts.get(
+                (stamp, parsed.parts, skip, ready.key),
+                lambda: embed(parsed, loaded, skip=skip, words=ready.words),
+            )
+
+        with worn(loaded, ready.loras):
+            yield encode, ready.note
 
     def _model(self, name: str) -> ModelInfo:
         models = {info.name: info for info in self._library.models()}
@@ -287,10 +334,12 @@ class Engine:
     def _forget(self, key: Key) -> None:
         """Drop what holds a model that leaves: a live canvas begins anew."""
         kind, name, *_ = key
-        self._passes.drop(name)
+        self._passes = {k: run for k, run in self._passes.items() if k[0] != name}
         if kind == _MODEL:
             self._previews.drop(name)
-            self._shelf.drop((_FEW_STEP, name))
+            for other in tuple(self._shelf):
+                if other[1] == name:
+                    self._shelf.drop(other)
         for job, painter in tuple(self._painters.items()):
             if painter.settings.model == name:
                 del self._painters[job]
@@ -302,6 +351,7 @@ class Engine:
             self._previews,
             self._control_nets,
             self._texts,
+            self._addons,
             self._passes,
             self._painters,
         )

@@ -121,7 +121,12 @@ def free_memory(device: torch.device) -> int:
 
 
 def bytes_of(value: Any) -> int:
-    """Bytes of the weights in a module, or in the modules of a dataclass; shared ones once."""
+    """Bytes of the weights in a module, or in the modules of a dataclass; shared ones once.
+
+    What counts its own says so by ``nbytes``.
+    """
+    if hasattr(value, "nbytes"):
+        return int(value.nbytes)
     parts = [getattr(value, f.name) for f in fields(value)] if is_dataclass(value) else [value]
     seen: dict[int, int] = {}
     for part in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,10 +49,16 @@ _STEPS_PART = 0.95
 
 @dataclass(frozen=True)
 class Tools:
-    """What a job needs of the engine: a model in memory, its ControlNets, and cached functions."""
+    """What a job needs of the engine: a model in memory, its ControlNets, and cached functions.
+
+    dressed  gives, for a variant, what encodes its prompts, and a sentence or none; while it lasts
+             the model acts as with the LoRAs that the variant names
+    named    what the recipe of a variant says of these
+    """
 
     loaded: Loaded
-    embed: Callable[[Parsed], Text]
+    dressed: Callable[[int], AbstractContextManager[tuple[Callable[[Parsed], Text], str]]]
+    named: Callable[[int], dict[str, Any]]
     preview: Callable[[torch.Tensor], np.ndarray]
     control_map: Callable[[str, np.ndarray, bool], np.ndarray]
     control_nets: Sequence[torch.nn.Module]
@@ -97,22 +104,23 @@ def paint(
                     lambda: _preview(tools.preview(predict()), scene, shown, plan),
                 )
 
-        prompt, negative = embed_both(prompts[variant], plan.guided, tools.embed)
-        for text in (prompt, negative):
-            report.note(text.note if text else "")
-        conditioning = Conditioning(prompt, negative, request.guidance, controls)
-        began = variant / request.variants
-        report.stage("painting", began, variant=variant, steps=plan.run)
-        scheduler = make_scheduler(request.sampler, loaded.scheduler_config)
-        seed = request.seed + variant
-        latents = denoise(loaded, plan, scheduler, ground, conditioning, seed, on_step)
+        with tools.dressed(variant) as (embed, remark):
+            prompt, negative = embed_both(prompts[variant], plan.guided, embed)
+            for note in (remark, *(text.note for text in (prompt, negative) if text)):
+                report.note(note)
+            conditioning = Conditioning(prompt, negative, request.guidance, controls)
+            began = variant / request.variants
+            report.stage("painting", began, variant=variant, steps=plan.run)
+            scheduler = make_scheduler(request.sampler, loaded.scheduler_config)
+            seed = request.seed + variant
+            latents = denoise(loaded, plan, scheduler, ground, conditioning, seed, on_step)
         part = (variant + _STEPS_PART) / request.variants
         report.stage("finishing", part, variant=variant, step=plan.run, steps=plan.run)
         decoded = decode(latents, loaded)
         check_output(decoded)
         rgb = _finish(decoded, round_trip, plan, scene, request)
         report.stage("finishing", (variant + 1) / request.variants, variant=variant)
-        emit(result(request, variant, rgb, scene.composite, recipe))
+        emit(result(request, variant, rgb, scene.composite, {**recipe, **tools.named(variant)}))
 
 
 def _ground(plan: JobPlan, scene: Scene, loaded: Loaded) -> Ground:

@@ -18,7 +18,7 @@ _PACKAGES = ("velatura", "torch", "diffusers")
 def make_recipe(request: Generate, plan: JobPlan, loaded: Loaded | None) -> dict[str, Any]:
     """What it takes to paint it again: the request's numbers and what painted it."""
     numbers = ("action", "model", "prompt", "negative", "strength", "steps", "guidance", "sampler",
-               "soft_edge", "keep_outline")  # fmt: skip
+               "clip_skip", "soft_edge", "keep_outline")  # fmt: skip
     recipe: dict[str, Any] = {name: getattr(request, name) for name in numbers}
     recipe["canvas"], recipe["region"] = asdict(request.canvas), asdict(request.region)
     recipe["controls"] = [

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from transformers import CLIPTokenizer
 from velatura.models.families.base import Loaded
 from velatura.protocol.messages import Generate
+from velatura.server.worker import own_words
 from velatura.server.worker.chunks import Chunk, cut_chunks
-from velatura.server.worker.errors import JobError
+from velatura.server.worker.own_words import OwnWord, spoken
 from velatura.server.worker.prompts import Parsed, parse
 
 # What a model attends to costs memory by its length: this is 1500 tokens of CLIP's.
@@ -23,7 +24,7 @@ _LEAST_MEAN = 0.01
 _SMALL_VOCABULARY = 3_000
 _MOST_WORDS_SHOWN = 8
 _LONGEST_WORD_SHOWN = 30
-_LONGEST_NAME_SHOWN = 100
+_NO_WORDS: Mapping[str, OwnWord] = {}
 
 
 @dataclass(frozen=True)
@@ -47,39 +48,25 @@ class Text:
 
 
 def read_prompts(request: Generate) -> list[Prompts]:
-    """What every variant is asked for, in order: each makes its choices by its own seed.
-
-    Raises JobError as read_prompt does.
-    """
+    """What every variant is asked for, in order: each makes its choices by its own seed."""
     seeds = range(request.seed, request.seed + request.variants)
-    return [read_prompt(request.model, request.prompt, request.negative, s) for s in seeds]
+    return [read_prompt(request.prompt, request.negative, seed) for seed in seeds]
 
 
-def read_prompt(model: str, prompt: str, negative: str, seed: int) -> Prompts:
-    """What both say with the choices of ``seed``.
-
-    Raises JobError (``unsupported``) for a LoRA: no model takes one.
-    """
-    prompts = Prompts(parse(prompt, seed), parse(negative, seed))
-    for field, parsed in (("prompt", prompts.prompt), ("negative", prompts.negative)):
-        if parsed.loras:
-            name = parsed.loras[0].name[:_LONGEST_NAME_SHOWN]
-            shown = f"'{name}'" if name.isprintable() else ascii(name)
-            raise JobError(
-                "unsupported",
-                f"{field} names the LoRA {shown}, but {model} cannot take LoRAs: "
-                "remove its <lora:...> mark.",
-                field,
-            )
-    return prompts
+def read_prompt(prompt: str, negative: str, seed: int) -> Prompts:
+    """What both say with the choices of ``seed``."""
+    return Prompts(parse(prompt, seed), parse(negative, seed))
 
 
 @torch.no_grad()
-def embed(parsed: Parsed, loaded: Loaded, *, skip: int = 0) -> Text:
+def embed(
+    parsed: Parsed, loaded: Loaded, *, skip: int = 0, words: Mapping[str, OwnWord] = _NO_WORDS
+) -> Text:
     """Encode a prompt with the model's CLIP (Radford et al. 2021), chunk by chunk.
 
     ``skip`` of the encoder's last layers are left out (0: none), and what the layers before them
-    say is normalised as the last one's would be. Weights are applied as A1111 applies them. The
+    say is normalised as the last one's would be. ``words`` of the painter's own by their names in
+    lower case. Weights are applied as A1111 applies them. The
     note says what is beyond the longest prompt, and which words a model of few words does not
     know. Neither is an error. A model of two encoders (Podell et al. 2023) takes the last layer but
     one of both, side by side and not normalised.
@@ -87,14 +74,21 @@ def embed(parsed: Parsed, loaded: Loaded, *, skip: int = 0) -> Text:
     tokenizer = loaded.tokenizer
     room = tokenizer.model_max_length - 2
     comma = _tokens(",", loaded)[-1]
-    chunks = cut_chunks(parsed.parts, lambda text: _tokens(text, loaded), room, comma)
+
+    def tokenize(text: str) -> Sequence[int]:
+        return own_words.tokenize(text, words, lambda plain: _tokens(plain, loaded))
+
+    chunks = cut_chunks(parsed.parts, tokenize, room, comma)
     read, rest = chunks[:_MOST_CHUNKS], chunks[_MOST_CHUNKS:]
-    notes = (_left_out(rest, loaded), _unknown(parsed.text, loaded))
+    notes = (_left_out(rest, loaded), _unknown(parsed.text, loaded, words))
     note = " ".join(note for note in notes if note)
     if loaded.text_encoder_2 is None:
-        embeddings = torch.cat([_encode(chunk, loaded, skip) for chunk in read], dim=1)
+        embeddings = torch.cat([_encode(chunk, loaded, skip, words) for chunk in read], dim=1)
         return Text(embeddings.to(loaded.dtype), note)
-    pairs = [(_encode_first(c, loaded, skip), _encode_second(c, loaded, skip)) for c in read]
+    pairs = [
+        (_encode_first(c, loaded, skip, words), _encode_second(c, loaded, skip, words))
+        for c in read
+    ]
     both = [torch.cat([first, second], dim=2) for first, (second, _) in pairs]
     pooled = pairs[0][1][1].to(loaded.dtype)
     return Text(torch.cat(both, dim=1).to(loaded.dtype), note, pooled)
@@ -134,35 +128,44 @@ def _tokens(text: str, loaded: Loaded) -> list[int]:
     return loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
 
-def _encode(chunk: Chunk, loaded: Loaded, skip: int) -> torch.Tensor:
+def _encode(chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord]) -> torch.Tensor:
     """(1, tokens, width) in the encoder's dtype."""
     encoder = loaded.text_encoder
     tokens = _fill(chunk, loaded.tokenizer).to(loaded.device)
-    encoded = encoder(tokens, output_hidden_states=bool(skip))
+    with spoken(encoder, chunk.tokens, words, "first"):
+        encoded = encoder(tokens, output_hidden_states=bool(skip))
     hidden = encoded.last_hidden_state
     if skip:
         hidden = encoder.final_layer_norm(encoded.hidden_states[-(skip + 1)])
     return _weigh(hidden, chunk)
 
 
-def _encode_first(chunk: Chunk, loaded: Loaded, skip: int) -> torch.Tensor:
+def _encode_first(
+    chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord]
+) -> torch.Tensor:
     """What the first of two encoders says: (1, tokens, width) in its dtype."""
     tokens = _fill(chunk, loaded.tokenizer).to(loaded.device)
-    encoded = loaded.text_encoder(tokens, output_hidden_states=True)
+    with spoken(loaded.text_encoder, chunk.tokens, words, "first"):
+        encoded = loaded.text_encoder(tokens, output_hidden_states=True)
     return _weigh(encoded.hidden_states[-(skip + 2)], chunk)
 
 
-def _encode_second(chunk: Chunk, loaded: Loaded, skip: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _encode_second(
+    chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What the second of two encoders says, token by token and, without weights, as one vector."""
     assert loaded.text_encoder_2 is not None, "asked only of a model that has one"
     tokens = _fill(chunk, loaded.tokenizer_2).to(loaded.device)
-    encoded = loaded.text_encoder_2(tokens, output_hidden_states=True)
+    with spoken(loaded.text_encoder_2, chunk.tokens, words, "second"):
+        encoded = loaded.text_encoder_2(tokens, output_hidden_states=True)
     return _weigh(encoded.hidden_states[-(skip + 2)], chunk), encoded.text_embeds
 
 
 def _fill(chunk: Chunk, tokenizer: CLIPTokenizer) -> torch.Tensor:
     """The chunk's tokens between start and end, filled up: (1, tokens)."""
-    tokens = [tokenizer.bos_token_id, *chunk.tokens, tokenizer.eos_token_id]
+    # Own words stand there by the first token of all; their rows come in its place.
+    plain = (max(0, token) for token in chunk.tokens)
+    tokens = [tokenizer.bos_token_id, *plain, tokenizer.eos_token_id]
     tokens += [tokenizer.pad_token_id] * (tokenizer.model_max_length - len(tokens))
     return torch.tensor([tokens])
 
@@ -187,7 +190,7 @@ def _weigh(hidden: torch.Tensor, chunk: Chunk) -> torch.Tensor:
 
 
 def _left_out(rest: Sequence[Chunk], loaded: Loaded) -> str:
-    tokens = [token for chunk in rest for token in chunk.tokens]
+    tokens = [token for chunk in rest for token in chunk.tokens if token >= 0]
     if not tokens:
         return ""
     words = loaded.tokenizer.decode(tokens).strip()
@@ -195,9 +198,10 @@ def _left_out(rest: Sequence[Chunk], loaded: Loaded) -> str:
     return f"{_MOST_CHUNKS} chunks of a prompt are read; left out: “{shown}”."
 
 
-def _unknown(text: str, loaded: Loaded) -> str:
+def _unknown(text: str, loaded: Loaded, own: Mapping[str, OwnWord]) -> str:
     if len(loaded.tokenizer) >= _SMALL_VOCABULARY:
         return ""
+    text = own_words.without(text, own)
     words = dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower()))
     unknown = [word[:_LONGEST_WORD_SHOWN] for word in words if len(_tokens(word, loaded)) > 1]
     if not unknown:

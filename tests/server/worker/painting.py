@@ -90,7 +90,8 @@ def composite(layer: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def in_memory(engine: Engine, name: str = "tiny") -> Any:
     """The model as the engine holds it."""
-    (loaded,) = [value for key, (value, _) in engine._shelf._values.items() if key[1] == name]
+    shelf = engine._shelf._values.items()
+    (loaded,) = [value for key, (value, _) in shelf if key[:2] == ("model", name)]
     return loaded
 
 

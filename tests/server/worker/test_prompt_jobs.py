@@ -65,13 +65,17 @@ def test_a_variant_chooses_by_its_own_seed_and_alone_chooses_the_same(engine: En
     assert len(set(chosen)) == 2
 
 
-@pytest.mark.parametrize("field", ["prompt", "negative"])
-def test_a_lora_is_refused_by_name_before_a_model_is_loaded(tiny_folder, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "code"), [("prompt", "missing_weights"), ("negative", "unsupported")]
+)
+def test_a_lora_that_cannot_be_used_is_refused_by_name_before_a_model_is_loaded(
+    tiny_folder, field: str, code: str
+) -> None:
     engine = make_tiny_engine(tiny_folder)
     request = ask(scenery(), **{field: "a boat <lora:ink\u202e:0.8>"})
     with pytest.raises(JobError) as caught:
         answers(engine, request)
-    assert (caught.value.code, caught.value.field) == ("unsupported", field)
+    assert (caught.value.code, caught.value.field) == (code, field)
     assert r"'ink\u202e'" in caught.value.message
     assert engine.loaded() == ()
 
@@ -89,7 +93,7 @@ def test_a_prompt_seen_before_is_not_read_again(engine: Engine, monkeypatch) -> 
     request = ask(scenery(), prompt="a (blue:1.234) boat", negative="night")
     before = painted(engine, request)
     monkeypatch.setattr(
-        "velatura.server.worker.engine.embed", lambda *_: pytest.fail("it was read again")
+        "velatura.server.worker.engine.embed", lambda *_, **__: pytest.fail("it was read again")
     )
     assert np.array_equal(painted(engine, request), before)
 

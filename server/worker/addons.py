@@ -1,0 +1,231 @@
+"""What prompts name beside words: LoRAs and textual inversions, found by name, kept between jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from velatura.models.addons import WORDS, AddOn, choose, family_words, quote
+from velatura.models.errors import ModelError
+from velatura.models.families.base import Loaded
+from velatura.models.lora_weights import Worn, load_lora
+from velatura.models.loras import FAMILY_OF_WIDTH
+from velatura.models.places import EMBEDDING, LORA
+from velatura.models.weights import Digests
+from velatura.protocol.messages import MOST_ADD_ONS, AddOnInfo, ModelInfo
+from velatura.server.worker.cache import Lru
+from velatura.server.worker.errors import JobError
+from velatura.server.worker.memory import Shelf
+from velatura.server.worker.own_words import EXPLICIT, OwnWord, find_words, load_word
+from velatura.server.worker.report import Reporter
+from velatura.server.worker.text import Prompts
+
+# All that one prompt names are needed at once.
+_MOST_LORAS = 8
+_WORDS_KEPT = 32
+# Of all names in the catalogue: it is one message of limited length. Those beyond can be named too.
+_MOST_LETTERS = 300_000
+
+
+@dataclass(frozen=True)
+class Named:
+    """What one variant's prompts name.
+
+    loras  (LoRA, weight in the UNet, weight in the text encoders), each once
+    words  the textual inversions
+    note   a sentence about what could not be read as such, or none
+    """
+
+    loras: tuple[tuple[AddOn, float, float], ...] = ()
+    words: tuple[AddOn, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The same in memory. ``key`` tells texts apart that were encoded with different ones."""
+
+    loras: tuple[Worn, ...]
+    words: Mapping[str, OwnWord]
+    recipe: tuple[dict[str, Any], ...]
+    note: str
+    key: object
+
+
+def find_named(model: str, prompts: Prompts, addons: Sequence[AddOn], text_width: int) -> Named:
+    """What ``prompts`` name for a model with text embeddings of ``text_width``.
+
+    Raises JobError with the field: a name that is not there (``missing_weights``), or one of
+    another family (``unsupported``).
+    """
+    loras: dict[AddOn, tuple[float, float]] = {}
+    words: dict[AddOn, None] = {}
+    notes: dict[str, None] = {}
+    if prompts.negative.loras:
+        name = quote(prompts.negative.loras[0].name)
+        raise JobError(
+            "unsupported",
+            f"negative names the LoRA {name}, which changes the whole picture: name it in the "
+            "prompt, with a weight below 0 to keep away from it.",
+            "negative",
+        )
+    if len(prompts.prompt.loras) > _MOST_LORAS:
+        raise JobError("unsupported", f"prompt names more than {_MOST_LORAS} LoRAs.", "prompt")
+    for one in prompts.prompt.loras:
+        addon = _choose(addons, LORA, one.name, text_width, model, "prompt")
+        text_weight = one.weight if one.text_weight is None else one.text_weight
+        before = loras.get(addon, (0.0, 0.0))
+        loras[addon] = before[0] + one.weight, before[1] + text_weight
+    there = [one for one in addons if one.kind == EMBEDDING and not one.reason]
+    fits = {one.word: one for one in there if one.text_width == text_width}
+    others = {one.word: one for one in there if one.word not in fits}
+    for field in ("prompt", "negative"):
+        text = getattr(prompts, field).text
+        for name in EXPLICIT.findall(text):
+            words[_choose(addons, EMBEDDING, name, text_width, model, field)] = None
+        for name in find_words(text, tuple(fits)):
+            words[fits[name]] = None
+        for name in find_words(text, tuple(others)):
+            made_for = family_words(others[name].text_width)
+            notes[
+                f"{quote(others[name].name)} is an embedding for {made_for} and was read as words."
+            ] = None
+    return Named(
+        tuple((addon, *weights) for addon, weights in loras.items()), tuple(words), " ".join(notes)
+    )
+
+
+class AddOnsInMemory:
+    """LoRAs and textual inversions of the last jobs: new weights for them load nothing.
+
+    LoRAs stand on the ``shelf`` and leave it with their model, or for the room that others need.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self._words = shelf, Lru(_WORDS_KEPT)
+        self._digests = Digests()
+
+    def clear(self) -> None:
+        self._words.clear()
+
+    def get(self, named: Named, loaded: Loaded, loading: Callable[[str], None]) -> Ready:
+        """What ``named`` names, for ``loaded``. ``loading`` is told what is being read.
+
+        Raises JobError (``unsupported``) by name for a file that is broken or fits no layer.
+        """
+
+        def one_lora(addon: AddOn) -> Any:
+            loading(f"Loading the LoRA {addon.name}.")
+            return _named(addon, lambda: load_lora(addon, loaded))
+
+        def one_word(addon: AddOn) -> Any:
+            return _named(addon, lambda: load_word(addon, loaded))
+
+        loras: list[Worn] = [
+            (
+                self._shelf.get(
+                    (LORA, loaded.name, loaded.dtype, addon),
+                    addon.stamp[0],
+                    f"LoRA {quote(addon.name)}",
+                    partial(one_lora, addon),
+                ),
+                weight,
+                text_weight,
+            )
+            for addon, weight, text_weight in named.loras
+        ]
+        words: dict[str, OwnWord] = {
+            addon.word: self._words.get((loaded.name, addon), partial(one_word, addon))
+            for addon in named.words
+        }
+        notes = [named.note] if named.note else []
+        for (addon, _, _), (lora, _, _) in zip(named.loras, loras, strict=True):
+            if lora.left_out:
+                notes.append(
+                    f"{lora.left_out} of the {lora.layers} layers of LoRA {quote(addon.name)} "
+                    "have no place in this model and were left out."
+                )
+        heard = tuple((addon, text_weight) for addon, _, text_weight in named.loras if text_weight)
+        return Ready(
+            tuple(loras),
+            words,
+            tuple(self._recipe(named)),
+            " ".join(notes),
+            (heard, named.words),
+        )
+
+    def _recipe(self, named: Named) -> list[dict[str, Any]]:
+        made = [
+            {"kind": LORA, "name": a.name, "weight": weight, "text_weight": text_weight,
+             "digest": self._digests.of([a.path])}
+            for a, weight, text_weight in named.loras
+        ]  # fmt: skip
+        return made + [
+            {"kind": EMBEDDING, "name": a.name, "digest": self._digests.of([a.path])}
+            for a in named.words
+        ]
+
+
+def loading(report: Reporter) -> Callable[[str], None]:
+    """What tells ``report`` that something is being read."""
+    return lambda note: report.stage("loading", note=note)
+
+
+def describe(addons: Sequence[AddOn], models: Sequence[ModelInfo]) -> tuple[AddOnInfo, ...]:
+    """What the catalogue says of ``addons`` that can be used, for the families of ``models``."""
+    families = {model.text_width: model.family for model in models} | FAMILY_OF_WIDTH
+    described: list[AddOnInfo] = []
+    room = _MOST_LETTERS
+    for one in addons:
+        if one.reason:
+            continue
+        room -= len(one.name)
+        if room < 0 or len(described) == MOST_ADD_ONS:
+            break
+        family = families.get(one.text_width, f"text width {one.text_width}")
+        described.append(
+            AddOnInfo(kind=one.kind, name=one.name, family=family, text_width=one.text_width)
+        )
+    return tuple(described)
+
+
+def skipped(clip_skip: int, loaded: Loaded) -> int:
+    """How many of the encoders' layers ``clip_skip`` leaves out, beyond those that the family does.
+
+    As A1111 counts: 1 reads the last layer, 2 the last but one. A family that was trained on the
+    last but one never reads the last. Raises JobError (``invalid_field``).
+    """
+    skip = max(0, clip_skip - loaded.family.clip_layer)
+    encoders = (loaded.text_encoder, loaded.text_encoder_2)
+    layers = min(one.config.num_hidden_layers for one in encoders if one is not None)
+    # Such a family's own configuration of one encoder may end before the last layer already.
+    most = layers - (loaded.text_encoder_2 is not None)
+    if skip > max(0, most - 1):
+        raise JobError(
+            "invalid_field",
+            f"clip_skip must be at most {max(1, most - 1 + loaded.family.clip_layer)} for "
+            f"{loaded.name}, whose text encoder has no more layers.",
+            "clip_skip",
+        )
+    return skip
+
+
+def _choose(
+    addons: Sequence[AddOn], kind: str, name: str, text_width: int, model: str, field: str
+) -> AddOn:
+    try:
+        return choose(addons, kind, name, text_width, model)
+    except ModelError as error:
+        raise JobError(error.code, f"{field}: {error.message}", field) from error
+
+
+def _named(addon: AddOn, load: Callable[[], Any]) -> Any:
+    try:
+        with torch.no_grad():
+            return load()
+    except ModelError as error:
+        sentence = f"prompt: {WORDS[addon.kind]} {quote(addon.name)}: {error.message}"
+        raise JobError(error.code, sentence, "prompt") from error
