@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     import torch
 
 
-def choose_device() -> tuple[str, torch.dtype, str]:
-    """(torch device, dtype of the weights, name for a person) of the best device here.
+@dataclass(frozen=True)
+class Device:
+    """One device that torch can use here.
 
-    NVIDIA (cuda) and AMD (ROCm, which torch also calls cuda) before Apple (mps), Intel (xpu) and
-    the CPU.
+    kind    torch's word: cuda (AMD's ROCm too), mps, xpu, cpu
+    name    for a person
+    dtype   of the weights on it
+    memory  bytes in all; None where torch does not tell
     """
+
+    kind: str
+    name: str
+    dtype: torch.dtype
+    memory: int | None
+
+
+def find_devices() -> Iterator[Device]:
+    """What torch can use here, the best first: NVIDIA (cuda) and AMD (ROCm, which torch also calls
+    cuda) before Apple (mps), Intel (xpu) and the CPU."""
     import torch
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         # These cards compute NaN, and so black pictures, in half precision.
         half = torch.float32 if "GTX 16" in name else torch.float16
-        return "cuda", half, f"{name} ({'ROCm' if torch.version.hip else 'CUDA'})"
+        backend = "ROCm" if torch.version.hip else "CUDA"
+        yield Device("cuda", f"{name} ({backend})", half, _total(torch.cuda))
     if torch.backends.mps.is_available():
-        return "mps", torch.float16, f"Apple {platform.machine()} (MPS)"
+        name, memory = f"Apple {platform.machine()} (MPS)", psutil.virtual_memory().total
+        yield Device("mps", name, torch.float16, memory)
     if torch.xpu.is_available():
-        return "xpu", torch.float16, f"{torch.xpu.get_device_name()} (XPU)"
+        name = f"{torch.xpu.get_device_name()} (XPU)"
+        yield Device("xpu", name, torch.float16, _total(torch.xpu))
+    name = f"CPU with {torch.get_num_threads()} threads"
     # Few CPUs compute in half precision at a useful speed.
-    return "cpu", torch.float32, f"CPU with {torch.get_num_threads()} threads"
+    yield Device("cpu", name, torch.float32, psutil.virtual_memory().total)
+
+
+def choose_device() -> tuple[str, torch.dtype, str]:
+    """(torch device, dtype of the weights, name for a person) of the best device here."""
+    best = next(find_devices())
+    return best.kind, best.dtype, best.name
+
+
+def _total(backend: object) -> int | None:
+    try:
+        return int(backend.get_device_properties(0).total_memory)  # type: ignore[attr-defined]
+    except (AttributeError, AssertionError, RuntimeError):  # a driver that tells less
+        return None
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -166,6 +166,6 @@ def _reason(name: str, path: Path, roots: tuple[Path, ...]) -> str:
     if path.suffix.lower() in PICKLES and path.is_file():
         return (
             "it is a pickle, which can run code and is never loaded: turn it into safetensors "
-            "with `velatura convert`."
+            f"with `velatura convert '{name}'`."
         )
     return ""

@@ -20,7 +20,7 @@ from velatura.models.errors import ModelError
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
 from velatura.models.items import SINGLE, Item, leads_out, list_items, stamps, stamps_in
 from velatura.models.places import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, Place, find_places
-from velatura.models.weights import Digests, find_weights
+from velatura.models.weights import Digests, find_weights, read_json
 from velatura.protocol.messages import ModelInfo
 
 if TYPE_CHECKING:
@@ -158,6 +158,16 @@ class Library:
         entry = self._entry(name)
         with _naming(name):
             return weigh(entry.path, entry.found)
+
+    def prediction(self, name: str) -> str:
+        """What the UNet of the model called ``name`` predicts: ``epsilon``, ``v_prediction``, ...
+
+        Raises ModelError (``unknown_model``).
+        """
+        entry = self._entry(name)
+        config = entry.path / "scheduler" / "scheduler_config.json"
+        said = read_json(config) if config.is_file() else {}
+        return str({**said, **entry.found.schedule}.get("prediction_type", "epsilon"))
 
     def digest(self, name: str) -> str:
         """The digest that a Loaded of it has; reads all of its files. Raises ModelError."""

@@ -34,7 +34,7 @@ _WRAPPED = ("ComfyUI", "webui", "stable-diffusion-webui")
 _COMFY_PATHS = "extra_model_paths.yaml"
 _YAML = frozenset({".yaml", ".yml"})
 _HUB_PREFIX = "models--"
-_LARGEST_YAML = 2**20
+_LARGEST_YAML, _MOST_LISTS = 2**20, 200
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,9 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
             text = file.read(_LARGEST_YAML + 1)
         if len(text) > _LARGEST_YAML:
             raise ValueError(f"is too large: at most {_LARGEST_YAML} bytes.")
+        if text.count(b"[") > _MOST_LISTS:
+            # The parser's time grows with the square of how deep they are.
+            raise ValueError("is not readable YAML: correct it.")
         value = yaml.safe_load(text)
     except (OSError, yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError("is not readable YAML: correct it.") from error

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from velatura.protocol import messages as m
-from velatura.protocol.client import Client, open_websocket
 from velatura.protocol.discovery import (
     DEFAULT_PORT,
     Running,
     data_folder,
     read_running,
-    read_token,
 )
-from velatura.protocol.errors import ProtocolError
+
+from . import models_cli
+from .asking import connect_here, hear
+from .words import fail
+
+# How long (s) a server may take to end.
+_STOP_LIMIT = 20.0
 
 app = typer.Typer(
     help="Generative layers for Krita.",
@@ -30,11 +33,6 @@ app.add_typer(plugin, name="plugin")
 
 def main() -> None:
     app()
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)
 
 
 @app.command()
@@ -80,7 +78,7 @@ def serve(
         )
         server.serve(settings, lambda running: _announce(running, settings.listen_on_network))
     except StartError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _announce(running: Running, on_network: bool) -> None:
@@ -94,46 +92,18 @@ def _announce(running: Running, on_network: bool) -> None:
     sys.stdout.flush()
 
 
-def _connect() -> Client | None:
-    """A connection to this machine's server; None when none runs."""
-    from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect
-
-    running, token = read_running(data_folder()), read_token(data_folder())
-    if running is None or token is None:
-        return None
-    try:
-        return open_websocket(connect, running.url, token, "velatura command line")
-    except (OSError, WebSocketException, ProtocolError):  # a server.json that outlived its server
-        return None
-
-
-def _hear(client: Client) -> tuple[m.Status, m.Catalogue | None]:
-    """The worker's state, and its catalogue once it has one."""
-    status = None
-    try:
-        while True:
-            event = client.receive(1.0 if status is None else 0.2)
-            if isinstance(event, m.Status):
-                status = event
-            if isinstance(event, m.Catalogue):
-                return status or m.Status(worker="ready"), event
-    except TimeoutError:
-        return status or m.Status(worker="starting"), None
-
-
 @app.command()
 def ps() -> None:
     """Say what the server does."""
     from rich.console import Console
     from rich.table import Table
 
-    client = _connect()
+    client = connect_here()
     running = read_running(data_folder())
     if client is None or running is None:
-        _fail("No server runs. Start one: velatura serve")
+        fail("No server runs. Start one: velatura serve")
     with client:
-        status, _ = _hear(client)
+        status, _ = hear(client)
     table = Table(box=None, show_header=False)
     for name, value in (
         ("Address", running.url),
@@ -146,38 +116,34 @@ def ps() -> None:
     Console(highlight=False, markup=False).print(table)
 
 
-@app.command("list")
-def list_models() -> None:
-    """List the models that can paint."""
-    from rich.console import Console
-    from rich.table import Table
+@app.command()
+def stop() -> None:
+    """End the server that runs; finished pictures stay, jobs that run are lost."""
+    import os
+    import signal
+    import time
 
-    client = _connect()
-    catalogue = None
-    if client is not None:
-        with client:
-            _, catalogue = _hear(client)
-    models = catalogue.models if catalogue is not None else _models_on_disk()
-    table = Table("Model", "Family", "Size", "Controls", "Sampler", "Steps", box=None)
-    for model in models:
-        controls = ", ".join(model.controls) or "-"
-        table.add_row(
-            model.name,
-            model.family,
-            str(model.native),
-            controls,
-            model.sampler,
-            str(model.steps),
-        )
-    Console(highlight=False, markup=False).print(table)
+    client, running = connect_here(), read_running(data_folder())
+    if client is None or running is None:
+        fail("No server runs.")
+    # It answered with our token: the process is the server and no other that got its number.
+    client.close()
+    os.kill(running.pid, signal.SIGTERM)
+    until = time.monotonic() + _STOP_LIMIT
+    while read_running(data_folder()) == running:
+        if time.monotonic() > until:
+            fail(f"The server, process {running.pid}, did not end within {_STOP_LIMIT:.0f} s.")
+        time.sleep(0.05)
+    typer.echo("The server has stopped.")
 
 
-def _models_on_disk() -> tuple[m.ModelInfo, ...]:
-    from velatura.models.library import Library
-
-    from .settings import model_folders
-
-    return Library(model_folders(data_folder())).models()
+for verb, name in (
+    (models_cli.add, "add"),
+    (models_cli.list_models, "list"),
+    (models_cli.show, "show"),
+    (models_cli.convert, "convert"),
+):
+    app.command(name)(verb)
 
 
 @app.command()
@@ -216,7 +182,7 @@ def install(
     try:
         sentences = put(folder, launch=_launch())
     except PackageError as error:
-        _fail(str(error))
+        fail(str(error))
     for sentence in sentences:
         typer.echo(sentence)
 
@@ -236,7 +202,7 @@ def build_zip(
     try:
         typer.echo(f"{build(zip_path)} is ready: Tools > Scripts > Import Python Plugin from File.")
     except PackageError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
@@ -9,14 +10,20 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from velatura.models.places import find_places
 from velatura.protocol.discovery import read_launch, read_running, read_token
 
 from . import __version__
+from .plugin_package import find_kritas
 from .settings import model_folders
 
 _PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "websockets")
 # In a process of its own: importing torch takes seconds, and a broken one may end the process.
-_DEVICE = "from velatura.models.devices import choose_device; print(choose_device()[2])"
+_DEVICES = """
+import json
+from velatura.models.devices import find_devices
+print(json.dumps([[d.name, str(d.dtype).removeprefix("torch."), d.memory] for d in find_devices()]))
+"""
 _WINDOWS_HINT = (
     "PyTorch from PyPI has no CUDA on Windows. For an NVIDIA card: "
     "pip install --force-reinstall torch torchvision "
@@ -33,16 +40,18 @@ def examine(folder: Path) -> Iterator[tuple[str, str]]:
             yield package, version(package)
         except PackageNotFoundError:
             yield package, "missing: install Velatura again"
-    device = _device()
-    yield "Device", device
-    if sys.platform == "win32" and device.startswith("CPU"):
-        yield "", _WINDOWS_HINT
+    yield from _devices(sys.platform)
     yield "Data folder", _folder(folder)
     yield "Token", "there (hidden)" if read_token(folder) else "made when the server first starts"
     running = read_running(folder)
     yield "Server", f"{running.url}, process {running.pid}" if running else "does not run"
     for path in model_folders(folder):
-        yield "Models", f"{path}" if path.is_dir() else f"{path} (not there yet)"
+        yield "Models", _models_in(path)
+    for krita in find_kritas():
+        if krita.settings.is_file() or krita.resources.is_dir():
+            there = (krita.resources / "pykrita" / "velatura.desktop").is_file()
+            what = "with the plugin" if there else "without it: velatura plugin install"
+            yield krita.name, f"{krita.resources}, {what}"
     launch = read_launch(folder)
     yield (
         "Plugin",
@@ -52,17 +61,34 @@ def examine(folder: Path) -> Iterator[tuple[str, str]]:
     )
 
 
-def _device() -> str:
+def _devices(platform: str) -> Iterator[tuple[str, str]]:
+    """What torch can use, the one that paints first, and what to install where that is a pity."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _DEVICE], capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", _DEVICES], capture_output=True, text=True, timeout=120
         )
+        found = json.loads(done.stdout) if done.returncode == 0 else []
     except subprocess.TimeoutExpired:
-        return "unknown: PyTorch did not start within two minutes"
-    if done.returncode == 0:
-        return done.stdout.strip()
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return f"unknown: {lines[-1]}"
+        yield "Device", "unknown: PyTorch did not start within two minutes"
+        return
+    except ValueError:
+        found = []
+    if not found:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        yield "Device", f"unknown: {lines[-1]}"
+        return
+    for number, (name, dtype, memory) in enumerate(found):
+        size = f", {memory / 10**9:.0f} GB" if memory else ""
+        yield "Also found" if number else "Paints on", f"{name}, {dtype}{size}"
+    if platform == "win32" and len(found) == 1:
+        yield "", _WINDOWS_HINT
+
+
+def _models_in(path: Path) -> str:
+    if not path.exists():
+        return f"{path} (not there yet)"
+    labels = sorted({place.label for place in find_places(path) if not place.flat})
+    return f"{path} ({' and '.join(labels)})" if labels else str(path)
 
 
 def _folder(folder: Path) -> str:

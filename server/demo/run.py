@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from velatura.protocol import messages as m
 from velatura.protocol.client import Client
+from velatura.protocol.png_text import write_text
 
 from ..local import local_server
 from .checks import failures, line_agreement, over
@@ -78,8 +81,13 @@ def _placed(result: m.Result, canvas: np.ndarray) -> np.ndarray:
     return over(np.zeros_like(canvas), layer, result.x, result.y)
 
 
-def _save(folder: Path, name: str, pixels: np.ndarray) -> None:
-    Picture.fromarray(pixels).save(folder / f"{name}.png")
+def _save(
+    folder: Path, name: str, pixels: np.ndarray, recipe: Mapping[str, Any] | None = None
+) -> None:
+    file = io.BytesIO()
+    Picture.fromarray(pixels).save(file, "PNG")
+    png = file.getvalue()
+    (folder / f"{name}.png").write_bytes(png if recipe is None else write_text(png, recipe))
 
 
 def _paint_all(
@@ -97,8 +105,8 @@ def _paint_all(
             if key == "controlled":
                 size = result.recipe["size"]
             after[key] = over(task.canvas, layers[key], 0, 0)
-            _save(folder, f"{key}-after", after[key])
-            _save(folder, f"{key}-layer", layers[key])
+            _save(folder, f"{key}-after", after[key], result.recipe)
+            _save(folder, f"{key}-layer", layers[key], result.recipe)
             console.print(f"  {task.title}: {took:.1f} s", highlight=False)
     _save(folder, "before", painting.picture)
     _save(folder, "selection", painting.selection)

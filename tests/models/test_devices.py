@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from velatura.models.devices import choose_device
+from velatura.models.devices import choose_device, find_devices, lacks_memory
 
 
 @pytest.fixture
@@ -51,3 +51,22 @@ def test_a_gpu_is_used_in_half_precision_and_named(present, backends, hip, devic
 def test_cards_that_compute_nan_in_half_precision_use_full(present):
     present("cuda", card="NVIDIA GeForce GTX 1660 Ti")
     assert choose_device()[1] == torch.float32
+
+
+def test_every_backend_is_found_and_the_cpu_is_last(present):
+    present("cuda", "mps", "xpu")
+    found = list(find_devices())
+    assert [device.kind for device in found] == ["cuda", "mps", "xpu", "cpu"]
+    assert found[-1].dtype == torch.float32
+    assert found[-1].memory is not None
+    assert found[-1].memory > 2**28
+
+
+def test_a_lack_of_memory_is_known_from_other_faults():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert lacks_memory(caught.value)
+    assert lacks_memory(torch.OutOfMemoryError())
+    assert lacks_memory(MemoryError())
+    assert not lacks_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not lacks_memory(ValueError("DefaultCPUAllocator"))

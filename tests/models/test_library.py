@@ -211,7 +211,7 @@ def test_pickled_weights_are_never_loaded_and_the_sentence_names_the_way_out(lib
 @pytest.mark.parametrize("name", ["old.ckpt", "old.pt", "old.bin"])
 def test_a_pickle_in_the_models_folder_is_listed_with_the_way_out(library, folder, name):
     (folder / name).write_bytes(b"\x80\x04")
-    assert "velatura convert" in refused(library, name).message
+    assert f"velatura convert '{name}'" in refused(library, name).message
 
 
 def test_a_folder_of_something_else_says_what_it_looks_like(library, folder):

@@ -74,6 +74,28 @@ def test_ps_without_a_server_says_what_to_type(tmp_path):
     assert (done.returncode, done.stderr) == (1, "No server runs. Start one: velatura serve\n")
 
 
+def test_stop_ends_the_server_and_its_worker(server):
+    with server.client() as client:
+        worker = worker_pid(client)
+    done = velatura(server.folder, "stop")
+    assert (done.returncode, done.stdout) == (0, "The server has stopped.\n")
+    assert server.process.wait(20) == 0
+    assert not is_alive(worker)
+    done = velatura(server.folder, "stop")
+    assert (done.returncode, done.stderr) == (1, "No server runs.\n")
+
+
+def test_stop_leaves_a_process_alone_that_is_no_server_of_ours(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        (tmp_path / "server.json").write_text(f'{{"pid": {other.pid}, "host": "::1", "port": 9}}')
+        (tmp_path / "token").write_text("secret\n")
+        assert velatura(tmp_path, "stop").returncode == 1
+        assert other.poll() is None
+    finally:
+        other.communicate(b"\n")
+
+
 def test_list_asks_the_server_that_runs_and_looks_at_the_disk_otherwise(server, tmp_path):
     with server.client() as client:
         worker_pid(client)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from velatura.protocol.messages import ACTIONS, ModelInfo
+from velatura.protocol.png_text import read_text
 from velatura.server.demo.checks import failures, line_agreement, over
 from velatura.server.demo.paintings import own_world, photograph, tasks
 from velatura.server.demo.run import main
@@ -135,3 +136,6 @@ def test_the_demo_holds_with_the_starter_and_writes_what_it_says(tmp_path):
     for name in ("own-world", "photograph"):
         written = {path.name for path in (tmp_path / name).iterdir()}
         assert {"before.png", "selection.png", "fill-after.png", "expand-after.png"} <= written
+        said = read_text((tmp_path / name / "fill-after.png").read_bytes())
+        assert said.recipe["action"] == "fill"
+        assert "Steps: " in said.parameters
