@@ -54,6 +54,27 @@ def _strength(step: int) -> Callable[[Panel], str]:
     return run
 
 
+def _live(panel: Panel) -> str:
+    panel.live.switch.click()
+    if not panel.live.switch.isChecked():
+        return tr("Live is off")
+    return panel.live.words.text() or tr("Live is on")
+
+
+def _live_pause(panel: Panel) -> str:
+    if not panel.live.switch.isChecked():
+        return tr("Live is off")
+    panel.live.pause.click()
+    return panel.live.words.text()
+
+
+def _live_keep(panel: Panel) -> str:
+    if not panel.live.keep_on.isEnabled() or not panel.live.switch.isChecked():
+        return tr("There is no live picture yet.")
+    panel.live.keep_on.click()
+    return panel.notice.text or tr("Kept as a hidden layer")
+
+
 def _keep(panel: Panel) -> str:
     return tr("Kept as a layer") if panel.strip.keep_chosen() else tr("No picture waits.")
 
@@ -75,6 +96,9 @@ KEY_ACTIONS: dict[str, KeyAction] = {
     "velatura_strength_down": KeyAction("Velatura: Less Strength", _strength(-_STRENGTH_STEP)),
     "velatura_keep": KeyAction("Velatura: Keep", _keep),
     "velatura_discard": KeyAction("Velatura: Discard", _discard),
+    "velatura_live": KeyAction("Velatura: Live", _live),
+    "velatura_live_pause": KeyAction("Velatura: Pause Live", _live_pause),
+    "velatura_live_keep": KeyAction("Velatura: Keep from Live", _live_keep),
     "velatura_remove_recipes": KeyAction(
         "Remove Velatura Recipes", _remove_recipes, "tools/scripts"
     ),

@@ -33,6 +33,7 @@ NAME = "krita"
 BACK_OFF = (0.2, 0.4, 0.8, 1.5, 3.0)
 LOOK_EVERY = 0.5
 _NO_SERVER = "No server is running."
+LiveMessage = m.LiveOpen | m.LiveSettings | m.LiveFrame | m.LiveClose
 
 
 def websockets() -> tuple[Callable[..., Any], tuple[type[BaseException], ...]]:
@@ -54,6 +55,8 @@ class Link(QtCore.QObject):
     result(Result): each variant once; call ``placed`` when the painter has it.
     control_map(ControlMap): the answer to an Annotate; nothing need be placed.
     failed(Error): a job's final answer. news(): ``take_news`` has something newer.
+    live(message): of a live canvas, in order, none left out: LiveResult, LiveKeyFrame, Progress,
+    and at its end LiveClosed or Error.
     """
 
     state_changed = Signal(object)
@@ -63,6 +66,7 @@ class Link(QtCore.QObject):
     control_map = Signal(object)
     failed = Signal(object)
     news = Signal()
+    live = Signal(object)
 
     def __init__(self, folder: Path, parent: Any = None) -> None:
         super().__init__(parent)
@@ -91,6 +95,11 @@ class Link(QtCore.QObject):
 
     def placed(self, job: str, variant: int) -> None:
         self._line.put(lambda: self._line.placed(job, variant))
+
+    def send_live(self, message: LiveMessage) -> None:
+        """Send now or never: a live canvas does not outlive its connection. Where there is none, or
+        it is lost, the canvas's LiveClosed comes back."""
+        self._line.put(lambda: self._line.send_live(message))
 
     def start_server(self) -> None:
         """Run the command that ``velatura plugin install`` wrote down."""
@@ -162,6 +171,7 @@ class _Line:
         self._server: subprocess.Popen[bytes] | None = None
         self._failures = 0
         self._ended = False
+        self._lives: set[str] = set()  # live canvases that are open, or being closed
         self._errors: tuple[type[BaseException], ...] = (OSError,)
         self._connect: Callable[..., Any] = lambda *args, **options: None
 
@@ -184,6 +194,19 @@ class _Line:
     def placed(self, job: str, variant: int) -> None:
         self._ledger.placed(job, variant)
         self._acknowledge(job)
+
+    def send_live(self, message: LiveMessage) -> None:
+        if isinstance(message, m.LiveOpen):
+            self._lives.add(message.job)
+            if self._client is None:
+                self._end_lives()
+        if message.job in self._lives:
+            self._send(message)
+
+    def _end_lives(self) -> None:
+        lives, self._lives = self._lives, set()
+        for job in lives:
+            self._link.live.emit(m.LiveClosed(job=job))
 
     def launch(self) -> None:
         found = read_launch(self._folder)
@@ -306,7 +329,11 @@ class _Line:
         self._pass_on(event)
 
     def _pass_on(self, event: Message) -> None:
-        if isinstance(event, (m.Progress, m.Preview)):
+        if getattr(event, "job", None) in self._lives:
+            if isinstance(event, (m.LiveClosed, m.Error)):
+                self._lives.discard(event.job or "")
+            self._link.live.emit(event)
+        elif isinstance(event, (m.Progress, m.Preview)):
             self._mailbox.put(event)
         elif isinstance(event, m.Result):
             if self._ledger.take(event):
@@ -335,7 +362,13 @@ class _Line:
         except ProtocolError as error:
             job = getattr(message, "job", None)
             refusal = m.Error(code=error.code, message=error.message, job=job, field=error.field)
-            if isinstance(message, (m.Generate, m.Annotate)) and self._ledger.take(refusal):
+            if job in self._lives:
+                # What is open on the server is closed there with it.
+                self._lives.discard(job)
+                self._link.live.emit(refusal)
+                if not isinstance(message, (m.LiveOpen, m.LiveClose)):
+                    self._send(m.LiveClose(job=job))
+            elif isinstance(message, (m.Generate, m.Annotate)) and self._ledger.take(refusal):
                 self._link.failed.emit(refusal)
         except self._errors:
             self._lost(self._socket)
@@ -352,6 +385,7 @@ class _Line:
         if socket is None or socket is not self._socket:
             return
         self._close()
+        self._end_lives()
         self._tell(LinkState(state.CONNECTING, reason))
 
     def _close(self) -> None:

@@ -21,6 +21,7 @@ LOOK_EVERY = 0.05
 MOST_UNANSWERED = 2
 
 NOTHING_SELECTED = "Live waits: select the part to paint, or pin a frame."
+SELECTION_LOST = "Live waits: the selection is gone. Select again, or resume without one."
 PAUSED = "Live is paused."
 TOO_LARGE = "Live waits: the part, {width} x {height} pixels, is too large. Select a smaller one."
 OWN_LAYER = "Live waits: the active layer was painted live. Choose the one that you paint on."
@@ -72,10 +73,25 @@ class LivePolicy:
     def area(self) -> Rect | None:
         return self._area
 
+    @property
+    def most_pixels(self) -> int:
+        return self._most_pixels
+
+    @property
+    def is_paused(self) -> bool:
+        return self._paused
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while a frame is not answered."""
+        return self._revision > self._answered
+
     # --- what is painted -------------------------------------------------------------------------
 
-    def place(self, area: Rect | None, new_job: str) -> tuple[Close | Open, ...]:
-        """``area``: the part to paint with its surroundings; None when nothing is selected or pinned.
+    def place(
+        self, area: Rect | None, new_job: str, why: str = NOTHING_SELECTED
+    ) -> tuple[Close | Open, ...]:
+        """``area``: the part to paint with its surroundings; None when there is none: ``why`` not.
 
         ``new_job`` is a fresh id, used when a canvas has to be opened.
         """
@@ -83,7 +99,7 @@ class LivePolicy:
         if self._paused:
             area, self.sentence = None, PAUSED
         elif area is None:
-            self.sentence = NOTHING_SELECTED
+            self.sentence = why
         elif area.width * area.height > self._most_pixels:
             self.sentence = TOO_LARGE.format(width=area.width, height=area.height)
             area = None
@@ -151,6 +167,8 @@ class LivePolicy:
             rect, base = changed_rect(self._sent, pixels, width, height), self._revision
         if rect is None:
             return None
+        # Krita may still have been drawing: look again until two looks are alike.
+        self._dirty = True
         self._sent = pixels
         self._revision += 1
         return m.LiveFrame(

@@ -96,9 +96,9 @@ class Overlay(QtCore.QObject):
         self._sheet.show_picture(shown)
 
     def _detach(self) -> None:
+        self._pen.watch(None)
         self._fade.stop()
         self._back.stop()
-        self._pen.watch(None)
         sheet, self._sheet = self._sheet, None
         if sheet is not None:
             sheet.destroyed.disconnect(self._lost)

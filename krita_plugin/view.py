@@ -116,7 +116,10 @@ def _scrolled(widget: QtWidgets.QWidget) -> tuple[int, int]:
 
 
 class PenWatch(QtCore.QObject):
-    """moved(down): the pen or the left button touches the canvas, or leaves it."""
+    """moved(down): the pen or the left button touches the canvas, or leaves it.
+
+    It listens to the whole window: on the canvas itself Krita's own ear swallows what it uses.
+    """
 
     moved = Signal(bool)
 
@@ -124,31 +127,36 @@ class PenWatch(QtCore.QObject):
         super().__init__(parent)
         self.is_down = False
         self._widget: QtWidgets.QWidget | None = None
+        self._window: Any = None
 
     def watch(self, view: View | None) -> None:
-        """Listen to that view's widget. To be repeated when Krita changes between views: its own
-        filter comes to the front then, and swallows what it uses."""
+        """Listen for that view's widget; None: for nothing any more."""
         widget = None if view is None else view.widget
-        if self._widget is not None and self._widget is not widget:
-            self._widget.destroyed.disconnect(self._gone)
-            self._widget.removeEventFilter(self)
-            self._tell(False)
-        if widget is not None:
-            if widget is not self._widget:
-                widget.destroyed.connect(self._gone)
-            widget.installEventFilter(self)
-        self._widget = widget
+        window = None if widget is None else widget.window().windowHandle()
+        if widget is self._widget and window is self._window:
+            return
+        if self._window is not None:
+            self._window.destroyed.disconnect(self._gone)
+            self._window.removeEventFilter(self)
+        self._widget, self._window = widget, window
+        self._tell(False)
+        if window is not None:
+            window.destroyed.connect(self._gone)
+            window.installEventFilter(self)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         kind = event.type()
-        if kind in _DOWN and event.button() == Qt.MouseButton.LeftButton:
-            self._tell(True)
-        elif kind in _UP and event.button() == Qt.MouseButton.LeftButton:
+        if kind in _UP and event.button() == Qt.MouseButton.LeftButton:
             self._tell(False)
+        elif kind in _DOWN and event.button() == Qt.MouseButton.LeftButton:
+            at = event.globalPos() if hasattr(event, "globalPos") else event.globalPosition()
+            at = at.toPoint() if isinstance(at, QtCore.QPointF) else at
+            if QtWidgets.QApplication.widgetAt(at) is self._widget:
+                self._tell(True)
         return False
 
     def _gone(self) -> None:
-        self._widget = None
+        self._widget = self._window = None
         self._tell(False)
 
     def _tell(self, down: bool) -> None:

@@ -12,12 +12,14 @@ from ..actions import KEY_ACTIONS
 from ..controller import Controller
 from ..document import active_document
 from ..link import Link
+from ..live_area import LiveChoice
+from ..live_desk import LiveDesk
 from ..qt import QtCore, QtGui, QtWidgets
 from ..state import Memory
 from ..view import active_view
 from .panel import Panel
 
-_SETTINGS, _MEMORY = "velatura", "docker"
+_SETTINGS, _MEMORY, _LIVE = "velatura", "docker", "live"
 # How long Krita may go on drawing before we look at what changed, in ms.
 _SETTLE = 150
 # Krita has no signal for the selection or the active document: a small look that often, in ms.
@@ -37,6 +39,9 @@ class Docker(DockWidget):
         self.panel.left.connect(self._go_to_canvas)
         self.link = Link(data_folder(), self)
         self.controller = Controller(self.panel, self.link, active_document, self)
+        self.panel.live_options.choose(LiveChoice.from_json(_read(_LIVE)))
+        self.live = LiveDesk(self.panel, self.link, active_document, self)
+        self.live.remembered.connect(lambda choice: _write(_LIVE, choice.to_json()))
         self._settle = QtCore.QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE)
@@ -81,6 +86,7 @@ class Docker(DockWidget):
     def canvasChanged(self, canvas: Any) -> None:
         """Krita calls this when another view becomes active."""
         self._settle.start()
+        self.live.follow()
 
     def _look_around(self) -> None:
         if self._history is None:
@@ -98,13 +104,19 @@ class Docker(DockWidget):
                     return
 
     def _remember(self) -> None:
-        Krita.instance().writeSetting(
-            _SETTINGS, _MEMORY, json.dumps(self.panel.memory.to_json(), ensure_ascii=False)
-        )
+        _write(_MEMORY, self.panel.memory.to_json())
+
+
+def _write(name: str, value: Any) -> None:
+    Krita.instance().writeSetting(_SETTINGS, name, json.dumps(value, ensure_ascii=False))
+
+
+def _read(name: str) -> Any:
+    try:
+        return json.loads(Krita.instance().readSetting(_SETTINGS, name, "{}"))
+    except ValueError:  # damaged settings: first values
+        return None
 
 
 def _recall() -> Memory:
-    try:
-        return Memory.from_json(json.loads(Krita.instance().readSetting(_SETTINGS, _MEMORY, "{}")))
-    except ValueError:  # damaged settings: first values
-        return Memory.from_json(None)
+    return Memory.from_json(_read(_MEMORY))

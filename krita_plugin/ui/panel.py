@@ -28,6 +28,7 @@ from .chance import ChanceRow
 from .connection import ConnectionRow
 from .expand import ExpandRow
 from .guide import GuideGroup
+from .live import LiveOptions, LiveRow
 from .model import ModelGroup
 from .notice import Notice
 from .parts import SPACING, column
@@ -76,6 +77,8 @@ class Panel(QtWidgets.QWidget):
         self.area = AreaGroup()
         self.chance = ChanceRow()
         self.guide = GuideGroup()
+        self.live = LiveRow()
+        self.live_options = LiveOptions()
         self.model = ModelGroup()
         self._arrange()
         self.source.combo.choose(self.memory.paint_from)
@@ -87,7 +90,14 @@ class Panel(QtWidgets.QWidget):
     def _arrange(self) -> None:
         options = QtWidgets.QWidget()
         below = column(options)
-        for group in (self.source, self.area, self.chance, self.model, self.guide):
+        for group in (
+            self.source,
+            self.area,
+            self.chance,
+            self.model,
+            self.guide,
+            self.live_options,
+        ):
             below.addWidget(group)
         below.addStretch(1)
         scroll = QtWidgets.QScrollArea()
@@ -109,6 +119,7 @@ class Panel(QtWidgets.QWidget):
             self.progress,
             self.notice,
             self.strip,
+            self.live,
         ):
             lines.addWidget(group)
         lines.addWidget(scroll, 1)

@@ -31,7 +31,10 @@ class Picture(QtWidgets.QWidget):
     def _fit(self) -> None:
         if self.image is not None and self.image.width():
             tall = self.image.height() * max(1, self.width()) // self.image.width()
-            self.setFixedHeight(max(24, min(tall, _TALLEST)))
+            self.setFixedHeight(max(24, min(tall, self.most_height())))
+
+    def most_height(self) -> int:
+        return _TALLEST
 
     def paintEvent(self, event: Any) -> None:
         if self.image is None:

@@ -81,7 +81,18 @@ def test_nothing_changed_sets_no_timer_and_sends_nothing():
     desk.dab(1, 1, 9)
     desk.run(60)
     assert len(desk.sent) == 1
-    assert desk.looks == 1
+    assert desk.looks == 2  # the second found what the first had
+
+
+def test_what_krita_had_not_drawn_yet_at_the_first_look_is_sent_after_the_second():
+    desk = Desk().open()
+    desk.policy.touched()
+    desk.dab(1, 1, 9)
+    desk.run(LOOK_EVERY / 2)
+    desk.dab(2, 1, 9)
+    desk.run(1)
+    assert [frame.x for frame in desk.sent[1:]] == [1, 2]
+    assert desk.policy.next_look(desk.now) is None
 
 
 def test_the_historys_signal_sends_the_changed_rectangle_once():
@@ -101,7 +112,7 @@ def test_a_signal_without_a_change_of_pixels_sends_nothing():
     desk = Desk().open()
     desk.policy.touched()
     desk.run(1)
-    assert (len(desk.sent), desk.looks) == (1, 2)
+    assert (len(desk.sent), desk.looks) == (1, 3)
 
 
 def test_unfinished_strokes_are_seen_while_the_pen_is_down():
@@ -204,7 +215,7 @@ def test_a_pause_truly_stops():
     assert desk.policy.sentence == PAUSED
     desk.policy.pen(True)
     desk.run(5)
-    assert desk.looks == 1
+    assert desk.looks == 2
     desk.policy.resume()
     assert desk.policy.place(AREA, SECOND) == (Open(SECOND, AREA),)
 

@@ -1,11 +1,15 @@
 """Finding and using widgets as a painter would: by mouse and keyboard."""
 
+import subprocess
+
 from krita import Krita
 from PyQt5.QtCore import QPoint, Qt
 from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QApplication, QWidget
 
-__all__ = ["click", "docker", "find", "main_window", "press", "screenshot", "type_text"]
+from .stepping import until
+
+__all__ = ["click", "docker", "find", "main_window", "press", "screenshot", "stroke", "type_text"]
 
 
 def main_window():
@@ -49,6 +53,23 @@ def type_text(widget, text):
 
 def press(widget, key, modifier=Qt.NoModifier):
     QTest.keyClick(widget, key, modifier)
+
+
+def stroke(points, *, up=True, pause=0.02):
+    """``yield from stroke(...)``: draw through these pixels of the screen, by the X server's mouse.
+
+    up: False leaves the button down; ``yield from stroke([])`` lifts it.
+    """
+    words = ["xdotool"]
+    for number, (x, y) in enumerate(points):
+        words += ["mousemove", str(round(x)), str(round(y)), "sleep", str(pause)]
+        if number == 0:
+            words += ["mousedown", "1", "sleep", str(pause)]
+    if up:
+        words += ["mouseup", "1"]
+    drawing = subprocess.Popen(words)
+    yield until(lambda: drawing.poll() is not None, 30, "xdotool")
+    assert drawing.returncode == 0, "xdotool"
 
 
 def screenshot(path):

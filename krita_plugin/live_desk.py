@@ -1,0 +1,437 @@
+"""Live painting: from the brush to the server and back onto the canvas. Lives on the GUI thread.
+
+Everything here exists only while Live is on; switched off, it leaves no timer, no widget, no frame.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..protocol import messages as m
+from ..protocol.errors import LocalError
+from ..protocol.region import Rect, Size
+from . import recipe, recipes
+from .changes import Changes
+from .document import Document, DocumentError, LayerGone
+from .link import Link
+from .live import NOTHING_SELECTED, SELECTION_LOST, Close, LivePolicy, Open
+from .live_area import Scope, framed
+from .live_picture import LivePicture
+from .live_source import LiveSource
+from .overlay import Overlay
+from .qt import QtCore, QtGui, Signal
+from .recipe import Recipe, Selected
+from .state import LinkState
+from .ui.panel import Panel
+from .ui.words import tr
+from .view import PenWatch, active_view
+
+# How often the selection, the view and the settings are looked at, in ms: Krita tells of none.
+_GLANCE = 250
+# Pictures a second are counted over so many seconds.
+_COUNTED = 3.0
+# What only the opening of a canvas tells.
+_OPENING = frozenset(("model", "area"))
+_NO_PICTURE = "Live waits: open or create a picture."
+_NO_SERVER = "Live waits for the server: see the light above."
+_NO_MODEL = "Live waits: the server has no model that can paint."
+
+
+class LiveDesk(QtCore.QObject):
+    """remembered(LiveChoice): the painter chose something else."""
+
+    remembered = Signal(object)
+
+    def __init__(
+        self,
+        panel: Panel,
+        link: Link,
+        find_active: Callable[[], Document | None],
+        parent: Any = None,
+    ) -> None:
+        super().__init__(parent)
+        self._panel, self._link, self._find_active = panel, link, find_active
+        self._policy, self._scope = LivePolicy(), Scope()
+        self._on = self._is_connected = False
+        self._source: LiveSource | None = None
+        self._blocked = ""
+        self._stale = True
+        self._sight: Any = None  # what the last look at the layers was made for
+        self._error = ""
+        self._model = ""
+        self._guides: tuple[Any, tuple[m.Control, ...]] = (None, ())
+        self._settings: m.LiveOpen | None = None
+        self._selection: bytes | None = None
+        self._picture: LivePicture | None = None
+        self._times: deque[float] = deque()
+        self._progress = ""
+        self._left: tuple[str, str] | None = None  # a kept layer, and the one worked on before it
+        self._overlay = Overlay(self)
+        self._pen = PenWatch(self)
+        self._changes = Changes(self)
+        self._glance = self._timer(self._place, single=False)
+        self._glance.setInterval(_GLANCE)
+        self._look_timer = self._timer(self._look)
+        self._pen.moved.connect(self._pen_moved)
+        self._changes.happened.connect(self._changed)
+        panel.live.switched.connect(self.switch)
+        panel.live.paused.connect(self._pause)
+        panel.live.kept.connect(self.keep)
+        panel.live_options.changed.connect(self._chosen)
+        panel.live_options.pinned.connect(self._pin)
+        link.state_changed.connect(self._link_changed)
+        link.live.connect(self._heard)
+
+    def _timer(self, call: Callable[[], None], *, single: bool = True) -> Any:
+        made = QtCore.QTimer(self)
+        made.setSingleShot(single)
+        made.timeout.connect(call)
+        return made
+
+    # The switch
+
+    def switch(self, on: bool) -> None:
+        if on and not self._on:
+            self._on = True
+            self._scope.lost = False
+            self._error = ""
+            self._policy = LivePolicy()
+            self._panel.live.show_on()
+            self._changes.start()
+            self._glance.start()
+            self._place()
+        elif self._on and not on:
+            self._on = False
+            self._send(self._policy.ended())
+            self._glance.stop()
+            self._look_timer.stop()
+            self._changes.stop()
+            self._pen.watch(None)
+            self._overlay.hide()
+            self._source = self._picture = self._settings = self._selection = None
+            self._guides = (None, ())
+            self._left = None
+            self._panel.live_options.unpin()
+            self._scope = Scope()
+            self._panel.live.show_off()
+
+    def _pause(self, on: bool) -> None:
+        if not self._on:
+            return
+        self._error = ""
+        self._scope.go_on()
+        if on:
+            self._send(self._policy.pause())
+        else:
+            self._policy.resume()
+        self._stale = True
+        self._place()
+
+    def _pin(self, on: bool) -> None:
+        view = active_view()
+        seen = None if view is None else view.visible()
+        self._scope.pinned = (
+            framed(seen, self._panel.live_options.choice.side) if on and seen is not None else None
+        )
+        self._scope.go_on()
+        if self._on:
+            self._place()
+
+    def _chosen(self) -> None:
+        self.remembered.emit(self._panel.live_options.choice)
+        self._stale = True
+        if self._on:
+            self._place()
+            self._show_picture()
+
+    def follow(self) -> None:
+        """Another view is active."""
+        if self._on:
+            self._stale = True
+            self._place()
+            self._overlay.follow()
+
+    # What is painted
+
+    def _changed(self) -> None:
+        self._stale = True
+        self._policy.touched()
+        self._schedule()
+
+    def _pen_moved(self, down: bool) -> None:
+        self._policy.pen(down)
+        self._schedule()
+
+    def _place(self) -> None:
+        """Look where to paint and with what; open, change or close the live canvas to suit."""
+        try:
+            area, why = self._area()
+            self._send(self._policy.place(area, str(uuid.uuid4()), why))
+            if area is not None and self._policy.area == area:
+                self._tell(area)
+        except (DocumentError, LocalError) as error:
+            self._fail(str(error))
+        self._panel.live.show_pause(self._policy.is_paused or self._scope.lost or bool(self._error))
+        self._schedule()
+        self._show_words()
+
+    def _area(self) -> tuple[Rect | None, str]:
+        """Where to paint, or why not."""
+        document, view, model = self._find_active(), active_view(), self._panel.model.model
+        self._pen.watch(view)
+        if self._source is None or document is None or self._source.document != document:
+            self._send(self._policy.ended())
+            self._source = None if document is None else LiveSource(document)
+            self._scope.go_on()
+            self._stale = True
+        if self._error:
+            return None, self._error
+        if self._source is None or document is None or view is None or not view.shows(document):
+            return None, _NO_PICTURE
+        if not self._is_connected or model is None:
+            return None, _NO_SERVER if not self._is_connected else _NO_MODEL
+        if model.name != self._model:
+            self._send(self._policy.ended())
+            self._model = model.name
+        self._back_to_work(document)
+        choice = self._panel.live_options.choice
+        area = self._scope.area(
+            document.size,
+            document.selection_bounds(),
+            view.visible(),
+            choice,
+            model.native,
+            self._policy.most_pixels,
+        )
+        sight = (document.active_layer, choice, self._panel.settings.left_out)
+        if self._stale or sight != self._sight:
+            self._stale, self._sight = False, sight
+            self._blocked = self._source.look(choice, self._panel.settings)
+            self._guides = (None, ())
+            self._read_selection()
+        if self._blocked:
+            return None, self._blocked
+        return area, SELECTION_LOST if self._scope.lost else NOTHING_SELECTED
+
+    def _tell(self, area: Rect) -> None:
+        """Settings that changed apply to the next picture."""
+        job, source = self._policy.job, self._source
+        if job is None or source is None or self._picture is None:
+            return
+        settings, choice = self._panel.settings, self._panel.live_options.choice
+        asked = (settings.active_guides, area)
+        if self._guides[0] != asked:
+            self._guides = (asked, source.guides(area, settings))
+        wanted = m.LiveOpen(
+            job=job,
+            model=self._model,
+            area=Size(area.width, area.height),
+            prompt=settings.prompt,
+            negative=settings.negative,
+            strength=choice.strength / 100,
+            steps=choice.steps,
+            seed=choice.seed,
+            controls=self._guides[1],
+        )
+        if not self._policy.takes(wanted):
+            return
+        is_open = self._settings is not None and self._settings.job == job
+        self._settings = wanted
+        if is_open:
+            fields = {name: value for name, value in vars(wanted).items() if name not in _OPENING}
+            self._link.send_live(m.LiveSettings(**fields))
+        else:
+            self._link.send_live(wanted)
+
+    def _send(self, actions: tuple[Close | Open, ...]) -> None:
+        for action in actions:
+            if isinstance(action, Close):
+                self._link.send_live(m.LiveClose(job=action.job))
+            else:
+                # Told to the server by _tell, with the settings.
+                self._picture = LivePicture(action.area)
+                self._times.clear()
+                self._read_selection()
+                self._show_picture()
+
+    def _read_selection(self) -> None:
+        picture, source = self._picture, self._source
+        self._selection = (
+            None
+            if picture is None or source is None
+            else source.document.read_selection(picture.rect)
+        )
+
+    # Looking and sending
+
+    def _schedule(self) -> None:
+        if not self._on:
+            return
+        wait = self._policy.next_look(time.monotonic())
+        if wait is None:
+            self._look_timer.stop()
+        elif not self._look_timer.isActive():
+            self._look_timer.start(round(1000 * wait))
+
+    def _look(self) -> None:
+        source, area = self._source, self._policy.area
+        if source is None or area is None or not source.document.is_open:
+            return
+        try:
+            pixels = source.read(area)
+        except DocumentError:  # its layer is gone, say: choose anew
+            self._stale = True
+            self._place()
+            return
+        frame = self._policy.look(time.monotonic(), pixels)
+        if frame is not None:
+            self._link.send_live(frame)
+            self._mask(pixels)
+            self._show_words()
+        self._schedule()
+
+    def _mask(self, pixels: bytes) -> None:
+        """What may change: what is selected and, of a layer with transparency, where it has paint."""
+        if self._picture is None:
+            return
+        masks = [] if self._selection is None else [self._selection]
+        if self._source is not None and self._source.layer is not None:
+            alpha = pixels[3::4]
+            if self._panel.settings.keep_outline and alpha.count(255) != len(alpha):
+                masks.append(alpha)
+        self._picture.masks = tuple(masks)
+
+    # Hearing and showing
+
+    def _heard(self, message: m.Message) -> None:
+        if not self._on or getattr(message, "job", None) != self._policy.job:
+            return
+        if isinstance(message, m.LiveResult):
+            if self._policy.answered(message) and self._picture is not None:
+                self._picture.lay(message)
+                self._times.append(time.monotonic())
+                self._progress = ""
+                self._show_picture()
+        elif isinstance(message, m.LiveKeyFrame):
+            self._policy.key_frame(message.job)
+        elif isinstance(message, m.Progress):
+            self._progress = tr("Loading the model") if message.stage == "loading" else ""
+        elif isinstance(message, m.LiveClosed):
+            self._policy.ended()
+        elif isinstance(message, m.Error):
+            self._policy.ended()
+            self._fail(message.message)
+        self._schedule()
+        self._show_words()
+
+    def _fail(self, sentence: str) -> None:
+        """Wait until the painter resumes: the next attempt would fail in the same way."""
+        self._error = sentence
+        self._send(self._policy.place(None, "", sentence))
+        self._panel.live.show_pause(True)
+
+    def _link_changed(self, link: LinkState) -> None:
+        self._is_connected = link.is_connected
+        if self._on:
+            self._place()
+
+    def _show_picture(self) -> None:
+        picture, source = self._picture, self._source
+        if picture is None or source is None or not self._on:
+            return
+        image = QtGui.QImage() if picture.is_empty else picture.shown()
+        self._panel.live.show_picture(None if picture.is_empty else image)
+        opacity = self._panel.live_options.choice.opacity / 100
+        framed = self._selection is None
+        if opacity > 0:
+            self._overlay.show(
+                image, picture.rect, opacity, document=source.document, framed=framed
+            )
+        else:
+            self._overlay.hide()
+
+    def _show_words(self) -> None:
+        if not self._on:
+            return
+        busy = self._policy.is_waiting
+        now = time.monotonic()
+        while self._times and self._times[0] < now - _COUNTED:
+            self._times.popleft()
+        if self._policy.sentence:
+            words = tr(self._policy.sentence)
+        elif self._progress:
+            words = self._progress
+        elif len(self._times) > 1:
+            rate = (len(self._times) - 1) / max(0.001, self._times[-1] - self._times[0])
+            words = tr("{rate} pictures a second", rate=f"{rate:.1f}")
+        else:
+            words = tr("Painting") if busy else tr("Follows the brush")
+        self._panel.live.show_words(words, busy=busy)
+
+    # Keeping
+
+    def keep(self, go_on: bool) -> None:
+        """Make the picture a layer with its recipe. go_on: a hidden one, and live goes on."""
+        picture, source, settings = self._picture, self._source, self._settings
+        if not self._on or picture is None or source is None or settings is None:
+            return
+        document, rect, rgba = source.document, picture.rect, picture.rgba()
+        made = self._recipe(document, settings, picture)
+        name = recipe.layer_name(made.action, settings.prompt)
+        active = document.active_layer
+        # First: Krita handles events while it adds a layer.
+        if not go_on:
+            self.switch(False)
+        try:
+            try:
+                layer = document.add_layer(name, rect, rgba, source.layer, visible=not go_on)
+            except LayerGone:
+                layer = document.add_layer(name, rect, rgba, visible=not go_on)
+            recipes.keep(document, layer, made)
+        except DocumentError as error:
+            self._panel.notice.say(tr(str(error)))
+            return
+        if go_on and active is not None:
+            self._left = (layer, active)
+
+    def _back_to_work(self, document: Document) -> None:
+        """Krita makes a kept layer current some time after it was added: the painter goes on where
+        they were."""
+        if self._left is None or document.active_layer != self._left[0]:
+            return
+        layer, self._left = self._left[1], None
+        if any(x.id == layer for x in document.layers()):
+            document.activate_layer(layer)
+
+    def _recipe(self, document: Document, settings: m.LiveOpen, picture: LivePicture) -> Recipe:
+        selection = self._selection
+        return Recipe(
+            action="refine" if selection is None else "refine_selection",
+            settings=replace(
+                self._panel.settings,
+                prompt=settings.prompt,
+                negative=settings.negative,
+                strength=round(100 * settings.strength),
+                paint_from=self._panel.live_options.choice.paint_from,
+                variants=1,
+                seed=settings.seed,
+                model=settings.model,
+            ),
+            canvas=document.size,
+            region=picture.rect,
+            seed=settings.seed,
+            source=self._source.layer if self._source is not None else None,
+            selection=None if selection is None else Selected(picture.rect, selection),
+            server={
+                "live": True,
+                "model": settings.model,
+                "steps": settings.steps,
+                "sampler": settings.sampler,
+                "guidance": settings.guidance,
+            },
+        )
