@@ -28,6 +28,7 @@ from .fields import (
 )
 from .pixels import ENCODINGS, FORMATS, LARGEST_SIDE, Image
 from .region import Rect, Size
+from .style import Style
 
 VERSION = 1
 
@@ -53,6 +54,7 @@ MOST_VARIANTS = 8
 MOST_CONTROLS = 8
 MOST_CLIP_SKIP = 12
 MOST_ADD_ONS = 4096
+MOST_STYLES = 1024
 PROGRESS_PARTS = 1_000_000
 
 CLIENT, SERVER = "client", "server"
@@ -163,6 +165,7 @@ class Catalogue(Message):
     sender = SERVER
     models: tuple[ModelInfo, ...] = several(record(ModelInfo), 4096)
     addons: tuple[AddOnInfo, ...] = several(record(AddOnInfo), MOST_ADD_ONS)
+    styles: tuple[Style, ...] = several(record(Style), MOST_STYLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +217,7 @@ class Generate(Message):
     source      what is repainted, with its transparency; None: the surroundings themselves.
     selection   0..255 per pixel; None: all of the region (for expand: what is transparent in the
                 source). Values in between mean per-pixel strength.
+    style       its words go around ``prompt`` and ``negative``; its numbers are not looked at.
     strength    denoising strength: 0 keeps the source, 1 starts from noise. The sampler runs the
                 last part of its ``steps``, as A1111 and diffusers do: int(steps * strength).
     guidance    classifier-free guidance scale; 0 and 1 both mean none.
@@ -235,6 +239,7 @@ class Generate(Message):
     selection: Image | None = optional(image(("gray8",)))
     prompt: str = text(LONGEST_PROMPT, "")
     negative: str = text(LONGEST_PROMPT, "")
+    style: Style | None = optional(record(Style))
     strength: float = real(0, 1, 1.0)
     steps: int = integer(1, MOST_STEPS, 20)
     guidance: float = real(0, 50, 5.0)
@@ -385,6 +390,7 @@ class LiveSettings(Message):
     job: str = uuid()
     prompt: str = text(LONGEST_PROMPT, "")
     negative: str = text(LONGEST_PROMPT, "")
+    style: Style | None = optional(record(Style))
     strength: float = real(0, 1, 0.4)
     steps: int = integer(1, MOST_STEPS, 4)
     guidance: float = real(0, 50, 1.0)

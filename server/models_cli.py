@@ -78,6 +78,7 @@ def list_models() -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from velatura.models.styles import SHIPPED, Styles
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     library = _library()
@@ -96,7 +97,9 @@ def list_models() -> None:
         usable = [item.name for item in library.items(kind) if not item.reason]
         if usable:
             console.print(f"\n{name}: {', '.join(usable)}")
-    reasons = [other.reason for other in library.unusable()]
+    styles = Styles([data_folder() / "styles", SHIPPED])
+    console.print(f"\nStyles: {', '.join(style.name for style in styles.styles())}")
+    reasons = [*(other.reason for other in library.unusable()), *styles.unusable()]
     reasons += [
         f"{name.removesuffix('s')} '{item.name}': {item.reason}"
         for kind, name in _NAMES.items()

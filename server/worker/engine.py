@@ -16,6 +16,7 @@ from velatura.models.families.base import Loaded
 from velatura.models.few_step import has_few_step, make_live_unet
 from velatura.models.library import Library
 from velatura.models.lora_weights import worn
+from velatura.models.styles import SHIPPED, Styles
 from velatura.protocol.messages import (
     Annotate,
     Catalogue,
@@ -50,7 +51,7 @@ from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.scene import area_of, make_scene, selected_size
-from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts
+from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts, whole
 from velatura.server.worker.vae import make_preview
 
 # Kinds of what stands on the shelf.
@@ -62,10 +63,12 @@ _MAPS_KEPT = 16
 _PERCENT = 100
 
 
-def make_engine(find_folders: Callable[[], Sequence[Path]], memory: int | None = None) -> Engine:
+def make_engine(
+    find_folders: Callable[[], Sequence[Path]], memory: int | None, styles: Styles
+) -> Engine:
     """An engine on the best device here, with the starter and what is in the folders found."""
     device, dtype, name = choose_device()
-    return Engine(Library(find_folders), torch.device(device), dtype, name, memory)
+    return Engine(Library(find_folders), torch.device(device), dtype, name, memory, styles)
 
 
 class Engine:
@@ -81,9 +84,11 @@ class Engine:
         dtype: torch.dtype,
         device_name: str,
         memory: int | None = None,
+        styles: Styles | None = None,
     ) -> None:
         self._library, self._device, self._dtype = library, device, dtype
         self._device_name = device_name
+        self._styles = styles or Styles([SHIPPED])
         self._room = Room(device, memory)
         self._shelf = Shelf(self._room, self._forget)
         self._previews = Lru(_PREVIEWS_KEPT)
@@ -98,7 +103,8 @@ class Engine:
     def catalogue(self) -> Catalogue:
         """What can paint now."""
         models, addons = self._library.models(), self._library.addons()
-        return Catalogue(models=models, addons=describe(addons, models))
+        styles = self._styles.styles()
+        return Catalogue(models=models, addons=describe(addons, models), styles=styles)
 
     def device(self) -> str:
         """The device's name, for a person."""
@@ -224,7 +230,7 @@ class Engine:
         info = self._model(settings.model)
         plan = make_live_plan(settings.area, info)
         check_live(settings, self._library.extra(settings.model))
-        prompts = read_prompt(settings.prompt, settings.negative, settings.seed)
+        prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
         report = Reporter(settings.job, emit, lambda: False)
         loaded = self._load(settings.model, report)

@@ -234,10 +234,12 @@ def main(make_engine: Callable[[], Engine]) -> None:
 
 
 def _make_default() -> Engine:
+    from velatura.models.styles import SHIPPED, Styles
     from velatura.server.settings import memory_limit, model_folders
     from velatura.server.worker.engine import make_engine
 
-    return make_engine(lambda: model_folders(data_folder()), memory_limit())
+    styles = Styles([data_folder() / "styles", SHIPPED])
+    return make_engine(lambda: model_folders(data_folder()), memory_limit(), styles)
 
 
 if __name__ == "__main__":

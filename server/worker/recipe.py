@@ -11,15 +11,22 @@ from typing import Any
 from velatura.models.families.base import Loaded
 from velatura.protocol.messages import Generate
 from velatura.server.worker.plan import JobPlan
+from velatura.server.worker.text import whole
 
 _PACKAGES = ("velatura", "torch", "diffusers")
 
 
 def make_recipe(request: Generate, plan: JobPlan, loaded: Loaded | None) -> dict[str, Any]:
-    """What it takes to paint it again: the request's numbers and what painted it."""
+    """What it takes to paint it again: the request's numbers and what painted it.
+
+    Prompt and negative prompt are whole, with the words of the style that stands beside them.
+    """
     numbers = ("action", "model", "prompt", "negative", "strength", "steps", "guidance", "sampler",
                "clip_skip", "soft_edge", "keep_outline")  # fmt: skip
     recipe: dict[str, Any] = {name: getattr(request, name) for name in numbers}
+    recipe["prompt"], recipe["negative"] = whole(request)
+    if request.style is not None:
+        recipe["style"] = asdict(request.style)
     recipe["canvas"], recipe["region"] = asdict(request.canvas), asdict(request.region)
     recipe["controls"] = [
         {

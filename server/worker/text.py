@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import CLIPTokenizer
 from velatura.models.families.base import Loaded
-from velatura.protocol.messages import Generate
+from velatura.protocol.messages import Generate, LiveSettings
 from velatura.server.worker import own_words
 from velatura.server.worker.chunks import Chunk, cut_chunks
 from velatura.server.worker.own_words import OwnWord, spoken
@@ -49,8 +49,17 @@ class Text:
 
 def read_prompts(request: Generate) -> list[Prompts]:
     """What every variant is asked for, in order: each makes its choices by its own seed."""
+    prompt, negative = whole(request)
     seeds = range(request.seed, request.seed + request.variants)
-    return [read_prompt(request.prompt, request.negative, seed) for seed in seeds]
+    return [read_prompt(prompt, negative, seed) for seed in seeds]
+
+
+def whole(request: Generate | LiveSettings) -> tuple[str, str]:
+    """Prompt and negative prompt with the style's words around the painter's own."""
+    style = request.style
+    if style is None:
+        return request.prompt, request.negative
+    return style.prompt_around(request.prompt), style.negative_after(request.negative)
 
 
 def read_prompt(prompt: str, negative: str, seed: int) -> Prompts:
