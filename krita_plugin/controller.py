@@ -15,9 +15,9 @@ from ..protocol.region import Rect
 from . import canvas, capture, trace
 from .capture import CaptureError
 from .document import Document, DocumentError
-from .images import rgba_image
 from .link import Link
 from .painting import Painting
+from .preview import Preview
 from .qt import QtCore
 from .reopen import Reopening
 from .results import Results
@@ -48,6 +48,7 @@ class Controller(QtCore.QObject):
         self._is_connected = False
         self._seen: Any = None
         self.recipes = Reopening(panel, self._active)
+        self.preview = Preview(panel, self)
         self.results = Results(panel, link, self._active, self)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
@@ -258,8 +259,7 @@ class Controller(QtCore.QObject):
                 self._open[event.job] = event
                 self._show_progress()
             elif event.job == next(iter(self._open)):
-                picture = event.picture
-                self._panel.show_preview(rgba_image(picture.data, picture.width, picture.height))
+                self.preview.show(event, self._paintings.get(event.job))
 
     def _show_progress(self) -> None:
         self._panel.show_painting(bool(self._open))
@@ -299,5 +299,5 @@ class Controller(QtCore.QObject):
 
     def _close(self, job: str) -> None:
         self._open.pop(job, None)
-        self._panel.progress.picture.show_image(None)
+        self.preview.end()
         self._show_progress()

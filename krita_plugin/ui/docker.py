@@ -87,6 +87,7 @@ class Docker(DockWidget):
         """Krita calls this when another view becomes active."""
         self._settle.start()
         self.live.follow()
+        self.controller.preview.follow()
 
     def _look_around(self) -> None:
         if self._history is None:

@@ -91,12 +91,12 @@ class Panel(QtWidgets.QWidget):
         options = QtWidgets.QWidget()
         below = column(options)
         for group in (
+            self.live_options,
             self.source,
             self.area,
             self.chance,
             self.model,
             self.guide,
-            self.live_options,
         ):
             below.addWidget(group)
         below.addStretch(1)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from server.harness import ServerProcess
+
+sys.path.append(str(Path(__file__).parents[1] / "server"))
+
+from harness import ServerProcess
 
 
 @pytest.fixture(scope="module")

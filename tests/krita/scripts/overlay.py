@@ -1,11 +1,17 @@
 """A picture over the canvas: where it lies, what it lets through, and that it is no part of the file."""
 
+import os
+import zipfile
+import zlib
 from array import array
 from collections import Counter
+from pathlib import Path
 
 import kt
-from krita import Krita
+from krita import InfoObject, Krita
+from PyQt5.QtCore import QPoint
 from PyQt5.QtGui import QColor, QImage, QPainter
+from PyQt5.QtWidgets import QMdiArea
 from velatura.krita_plugin.document import active_document
 from velatura.krita_plugin.overlay import Overlay
 from velatura.krita_plugin.view import active_view
@@ -118,3 +124,89 @@ def scroll(x, y):
     for bar, by in ((area.horizontalScrollBar(), x), (area.verticalScrollBar(), y)):
         bar.setValue(bar.value() + by)
     yield 200
+
+
+def is_no_part_of_the_picture():
+    doc = yield from painted()
+    folder = Path(os.environ["KT_SAVES"])
+    Krita.instance().setBatchmode(True)
+    doc.topLevelNodes()[0].setName("paper")  # modified, so that Krita saves it
+    without = yield from save(doc, folder / "without.kra")
+    before = facts(doc)
+    over = overlay()
+    yield 300
+    assert facts(doc) == before
+    assert (yield from save(doc, folder / "with.kra")) == without
+    over.hide()
+    yield 100
+    assert facts(doc) == before
+    Krita.instance().setBatchmode(False)
+
+
+def facts(doc):
+    return (
+        kt.history(),
+        kt.layer_tree(doc),
+        doc.activeNode().uniqueId(),
+        doc.modified(),
+        kt.projection_bytes(doc),
+        doc.annotationTypes(),
+    )
+
+
+def save(doc, path):
+    """``entries = yield from save(...)``: what the file holds, without the time of saving.
+
+    An autosave is the same export to another place.
+    """
+    doc.waitForDone()
+    modified = doc.modified()
+    assert doc.exportImage(str(path), InfoObject())
+    yield kt.until(path.exists, 20, f"{path.name}")
+    doc.setModified(modified)
+    with zipfile.ZipFile(path) as file:
+        return {
+            name.partition("/")[2] or name: zlib.crc32(file.read(name))
+            for name in file.namelist()
+            if not name.endswith(("documentinfo.xml", "maindoc.xml"))
+        }
+
+
+def lets_the_pen_through_and_makes_way_for_it():
+    doc = yield from painted()
+    over = overlay()
+    sheet = over._sheet
+    before, rows = kt.projection_bytes(doc), kt.history()
+    view = active_view()
+    points = [view.to_widget().map(QPoint(x, 100)) for x in (80, 140, 200)]
+    points = [view.widget.mapToGlobal(point) for point in points]
+    points = [(point.x(), point.y()) for point in points]
+    yield from kt.stroke(points, up=False)
+    yield kt.until(lambda: sheet.presence == 0, 5, "the picture to go")
+    yield from kt.stroke([])
+    yield kt.until(lambda: len(kt.history()) == len(rows) + 1, 10, "the stroke")
+    assert kt.projection_bytes(doc) != before
+    yield kt.until(lambda: sheet.presence == 1, 5, "the picture to come back")
+    over.hide()
+
+
+def belongs_to_its_document():
+    first = yield from painted()
+    over = overlay()
+    assert over._sheet is not None
+    second = yield from kt.new_document(100, 100)
+    over.follow()
+    assert over._sheet is None
+    area = Krita.instance().activeWindow().qwindow().findChild(QMdiArea)
+    area.setActiveSubWindow(area.subWindowList()[-2])
+    yield kt.until(lambda: Krita.instance().activeDocument() == first, 10, "the first document")
+    over.follow()
+    assert over._sheet is not None
+    for doc in (first, second):
+        doc.waitForDone()
+        doc.setModified(False)
+        doc.close()
+    yield 300
+    assert over._sheet is None, "its widget outlived the view"
+    over.follow()
+    over.hide()
