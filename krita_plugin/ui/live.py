@@ -145,7 +145,7 @@ class LiveOptions(QtWidgets.QWidget):
             (tr("Paint from"), source, self.paint_from),
         ):
             lines.addLayout(row(label(name, tip), widget, stretch=1))
-        lines.addLayout(row(self.follow, self.pin, stretch=0))
+        lines.addLayout(row(self.follow, self.pin, stretch=1))
         lines.addLayout(row(label(tr("Frame"), side), self.side, stretch=1))
         lines.addLayout(row(label(tr("Seed"), seed), self.seed, stretch=1))
         lines.addLayout(row(label(tr("Steps"), steps), self.steps, stretch=1))
@@ -234,6 +234,6 @@ def _button(name: str, text: str, tooltip: str) -> QtWidgets.QToolButton:
     made.setText(text)
     made.setToolTip(tooltip)
     made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-    made.setSizePolicy(_Policy.Expanding, _Policy.Fixed)
-    made.setMinimumSize(QtCore.QSize(0, round(1.8 * made.fontMetrics().height())))
+    made.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
+    made.setMinimumSize(QtCore.QSize(48, round(1.8 * made.fontMetrics().height())))
     return made

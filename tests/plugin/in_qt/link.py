@@ -389,3 +389,94 @@ def test_handing_over_a_large_request_does_not_hold_the_gui(painter, serve):
     copied = time.thread_time() - began
     # Less than copying the pixels once: nothing is encoded on this thread.
     assert handed < max(copied, 0.001)
+
+
+# --- live ------------------------------------------------------------------------------------------
+
+LIVE, OTHER = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+
+
+def opened(job=LIVE, **fields):
+    return m.LiveOpen(job=job, model="instant", area=Size(8, 8), **fields)
+
+
+def frame(revision, base=0, side=8, value=10, job=LIVE):
+    picture = Image(side, side, "rgba8", bytes((value, value, value, 255)) * (side * side))
+    return m.LiveFrame(job=job, revision=revision, base=base, x=0, y=0, picture=picture)
+
+
+class Live:
+    """What the link has said of live canvases, in order."""
+
+    def __init__(self, me):
+        self.me, self.heard = me, []
+        me.link.live.connect(self.heard.append)
+
+    def until(self, kind):
+        self.me.until(lambda: self.heard and isinstance(self.heard[-1], kind), what=kind)
+        return self.heard[-1]
+
+
+def test_a_live_canvas_is_opened_changed_and_closed(painter, serve):
+    serve()
+    me = painter()
+    live = Live(me)
+    me.ready()
+    me.link.send_live(opened())
+    me.link.send_live(frame(1))
+    first = live.until(m.LiveResult)
+    assert (first.revision, bytes(first.picture.data)[:4]) == (1, bytes((245, 245, 245, 255)))
+    me.link.send_live(frame(2, 1, side=2, value=0))
+    me.until(lambda: live.heard[-1].revision == 2)
+    assert (live.heard[-1].picture.width, bytes(live.heard[-1].picture.data)[0]) == (2, 255)
+    me.link.send_live(m.LiveClose(job=LIVE))
+    live.until(m.LiveClosed)
+    me.link.send_live(frame(3, 2))
+    me.rest(0.2)
+    assert isinstance(live.heard[-1], m.LiveClosed)
+    assert me.errors == []
+
+
+def test_a_wrong_base_is_answered_by_a_wish_for_a_key_frame(painter, serve):
+    serve()
+    me = painter()
+    live = Live(me)
+    me.ready()
+    me.link.send_live(opened())
+    me.link.send_live(frame(1))
+    live.until(m.LiveResult)
+    me.link.send_live(frame(5, 4, side=2))
+    live.until(m.LiveKeyFrame)
+    me.link.send_live(frame(6))
+    assert live.until(m.LiveResult).revision == 6
+
+
+def test_a_live_canvas_ends_with_its_connection_and_a_new_one_can_be_opened(painter, serve):
+    server = serve()
+    me = painter()
+    live = Live(me)
+    me.ready()
+    me.link.send_live(opened(prompt="slow=50", steps=100))
+    me.link.send_live(frame(1))
+    server.kill()
+    assert live.until(m.LiveClosed).job == LIVE
+    me.link.send_live(frame(2, 1))
+    me.link.send_live(opened(OTHER))
+    me.until(lambda: live.heard[-1].job == OTHER)
+    assert isinstance(live.heard[-1], m.LiveClosed)
+    serve()
+    me.until(lambda: me.kinds[-1] == state.READY)
+    me.link.send_live(opened())
+    me.link.send_live(frame(1))
+    live.until(m.LiveResult)
+
+
+def test_what_the_server_refuses_to_paint_live_ends_the_canvas_with_a_reason(painter, serve):
+    serve()
+    me = painter()
+    live = Live(me)
+    me.ready()
+    me.link.send_live(opened(prompt="memory"))
+    me.link.send_live(frame(1))
+    assert live.until(m.Error).code == "out_of_memory"
+    assert me.errors == []

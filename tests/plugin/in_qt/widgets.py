@@ -573,3 +573,51 @@ def test_every_key_is_known_to_kritas_shortcut_settings(panel):
     wishes = heard(panel.recipe.removed)
     run(panel, "velatura_remove_recipes")
     assert len(wishes) == 1
+
+
+# --- live ------------------------------------------------------------------------------------------
+
+
+def test_live_shows_its_buttons_only_while_it_is_on(panel):
+    switched = heard(panel.live.switched)
+    assert not panel.live.body.isVisible()
+    click(panel, "live")
+    assert switched == [(True,)]
+    panel.live.show_on()
+    assert find(panel, "live_pause").isVisible()
+    assert not find(panel, "live_keep").isEnabled()  # there is no picture yet
+    panel.live.show_picture(QtGui.QImage(40, 30, QtGui.QImage.Format.Format_RGB32))
+    assert find(panel, "live_picture").isVisible()
+    kept = heard(panel.live.kept)
+    click(panel, "live_keep_on")
+    click(panel, "live_keep")
+    assert kept == [(True,), (False,)]
+    panel.live.show_off()
+    assert switched == [(True,)]
+    assert not panel.live.body.isVisible()
+
+
+def test_live_starts_at_a_strength_of_its_own(panel):
+    assert panel.live_options.choice.strength == 40
+    changed = heard(panel.live_options.changed)
+    find(panel, "live_strength").setValue(65)
+    assert changed
+    assert panel.live_options.choice.strength == 65
+    assert panel.memory.strengths == FIRST_STRENGTHS
+
+
+def test_what_live_says_and_its_picture_never_widen_the_docker(panel):
+    panel.live.show_on()
+    panel.live.show_words(LONG, busy=True)
+    panel.live.show_picture(QtGui.QImage(2000, 20, QtGui.QImage.Format.Format_RGB32))
+    find(panel, "live_options").click()
+    QtWidgets.QApplication.processEvents()
+    assert panel.minimumSizeHint().width() <= 260
+    assert panel.width() == 260
+
+
+def test_keys_switch_live_and_say_so(panel):
+    assert run(panel, "velatura_live_keep") == "There is no live picture yet."
+    assert run(panel, "velatura_live") == "Live is on"
+    assert run(panel, "velatura_live") == "Live is off"
+    assert run(panel, "velatura_live_pause") == "Live is off"
