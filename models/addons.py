@@ -94,7 +94,7 @@ def choose(addons: Sequence[AddOn], kind: str, name: str, text_width: int, model
     same = [one for one in addons if one.kind == kind]
     for there in (fits, same):
         by_path = {one.path: one for one in there}
-        item = pick((one.item for one in there), name)
+        item = pick((one.item for one in there), name) or _stem(there, name)
         if item is not None:
             found = by_path[item.path]
             break
@@ -119,6 +119,12 @@ def choose(addons: Sequence[AddOn], kind: str, name: str, text_width: int, model
             f"{family_words(text_width)}: choose another one or another model.",
         )
     return found
+
+
+def _stem(addons: Sequence[AddOn], name: str) -> Item | None:
+    """The only one whose file has this name without its suffix: of a pickle, say."""
+    found = [one.item for one in addons if one.path.stem.casefold() == name.casefold()]
+    return found[0] if len(found) == 1 else None
 
 
 def family_words(text_width: int) -> str:
