@@ -232,6 +232,7 @@ def build_request(
         steps=settings.steps or model.steps,
         guidance=model.guidance if settings.guidance is None else settings.guidance,
         sampler=settings.sampler or model.sampler,
+        clip_skip=settings.clip_skip,
         seed=seed,
         variants=settings.variants,
         controls=tuple(

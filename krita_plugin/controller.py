@@ -59,6 +59,7 @@ class Controller(QtCore.QObject):
         panel.connection.start_server.connect(link.start_server)
         link.state_changed.connect(self._link_changed)
         link.catalogue.connect(panel.show_models)
+        link.addons.connect(panel.show_addons)
         link.limits.connect(self._limit)
         link.result.connect(self._arrived)
         link.control_map.connect(self._traced)

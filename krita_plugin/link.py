@@ -51,7 +51,8 @@ def websockets() -> tuple[Callable[..., Any], tuple[type[BaseException], ...]]:
 class Link(QtCore.QObject):
     """What the GUI holds. Every signal arrives on the GUI thread.
 
-    state_changed(LinkState), catalogue(tuple of ModelInfo), limits(Limits).
+    state_changed(LinkState), catalogue(tuple of ModelInfo), addons(tuple of AddOnInfo),
+    limits(Limits).
     result(Result): each variant once; call ``placed`` when the painter has it.
     control_map(ControlMap): the answer to an Annotate; nothing need be placed.
     failed(Error): a job's final answer. news(): ``take_news`` has something newer.
@@ -61,6 +62,7 @@ class Link(QtCore.QObject):
 
     state_changed = Signal(object)
     catalogue = Signal(object)
+    addons = Signal(object)
     limits = Signal(object)
     result = Signal(object)
     control_map = Signal(object)
@@ -350,6 +352,7 @@ class _Line:
             self._acknowledge(event.job)
         elif isinstance(event, m.Catalogue):
             self._link.catalogue.emit(event.models)
+            self._link.addons.emit(event.addons)
         elif isinstance(event, m.Status):
             self._tell(state.worker_state(event))
 

@@ -90,6 +90,7 @@ class Settings:
 
     strength: denoising strength in percent, 1..100. seed: None for a new one at every press.
     model: a name of the catalogue. steps, guidance, sampler: None means the model's own.
+    clip_skip: which layer of the text encoder is read, 1 the last.
     context: how much around the selection the model sees, one of region.CONTEXTS.
     soft_edge: canvas pixels, None for what suits the selection. leave_out: ids of layers that are
     not part of what is painted over.
@@ -110,6 +111,7 @@ class Settings:
     steps: int | None = None
     guidance: float | None = None
     sampler: str | None = None
+    clip_skip: int = 1
 
     @property
     def active_guides(self) -> tuple[Guide, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...protocol.messages import MOST_STEPS, ModelInfo
+from ...protocol.messages import MOST_CLIP_SKIP, MOST_STEPS, ModelInfo
 from ..qt import QtWidgets, Signal
 from ..state import Settings
 from .parts import Combo, Fold, column, label, real_spin, row, spin
@@ -29,6 +29,13 @@ class ModelGroup(QtWidgets.QWidget):
             "guidance", 0, 50, 5, tr("How strictly the words are followed (guidance scale, CFG)")
         )
         self.sampler = Combo("sampler", tr("How the steps are taken (sampler)"))
+        self.clip_skip = spin(
+            "clip_skip", 1, MOST_CLIP_SKIP, 1, "",
+            tr(
+                "How far from its end the text encoder is read: 1 the last layer, 2 the last but "
+                "one (clip skip)"
+            ),
+        )  # fmt: skip
         lines = column(self)
         lines.addLayout(row(label(tr("Model")), self.combo, stretch=1))
         lines.addWidget(self.fold)
@@ -36,6 +43,7 @@ class ModelGroup(QtWidgets.QWidget):
         inner.addLayout(row(label(tr("Steps")), self.steps, stretch=1))
         inner.addLayout(row(label(tr("Guidance")), self.guidance, stretch=1))
         inner.addLayout(row(label(tr("Sampler")), self.sampler, stretch=1))
+        inner.addLayout(row(label(tr("Clip skip")), self.clip_skip, stretch=1))
         self.combo.currentIndexChanged.connect(lambda index: self._use_defaults())
 
     @property
@@ -59,6 +67,7 @@ class ModelGroup(QtWidgets.QWidget):
             self.guidance.setValue(settings.guidance)
         if settings.sampler is not None:
             self.sampler.choose(settings.sampler)
+        self.clip_skip.setValue(settings.clip_skip)
 
     def offer(self, models: tuple[ModelInfo, ...]) -> None:
         before = self.model

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...protocol.errors import LocalError
-from ...protocol.messages import ModelInfo
+from ...protocol.messages import AddOnInfo, ModelInfo
 from .. import capture
 from ..canvas import Canvas, enlarged, suits_layer, what_to_do
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
@@ -63,6 +63,7 @@ class Panel(QtWidgets.QWidget):
         self._selection_action = "fill"
         self._canvas: Canvas | None = None
         self._device = ""
+        self._addons: tuple[AddOnInfo, ...] = ()
         self.connection = ConnectionRow()
         self.prompts = PromptGroup()
         self.recipe = RecipeRow()
@@ -173,6 +174,7 @@ class Panel(QtWidgets.QWidget):
             steps=self.model.steps.value(),
             guidance=self.model.guidance.value(),
             sampler=self.model.sampler.currentData(),
+            clip_skip=self.model.clip_skip.value(),
         )
 
     @property
@@ -195,6 +197,10 @@ class Panel(QtWidgets.QWidget):
 
     def show_models(self, models: tuple[ModelInfo, ...]) -> None:
         self.model.offer(models)
+
+    def show_addons(self, addons: tuple[AddOnInfo, ...]) -> None:
+        self._addons = addons
+        self._offer_addons()
 
     def show_canvas(self, canvas: Canvas | None, layers: list[tuple[str, str]]) -> None:
         """layers: (id, name) of those that hold a picture, topmost first."""
@@ -255,8 +261,13 @@ class Panel(QtWidgets.QWidget):
     def _model_changed(self) -> None:
         model = self.model.model
         self.guide.offer_kinds(() if model is None else model.controls)
+        self._offer_addons()
         self._show_area()
         self._remember()
+
+    def _offer_addons(self) -> None:
+        model = self.model.model
+        self.prompts.add.offer(self._addons, 0 if model is None else model.text_width)
 
     def _remember(self) -> None:
         model = self.model.model

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..qt import Qt, QtCore, QtWidgets, Signal
-from .parts import column
+from .addons import AddOnButton
+from .parts import column, row
 from .words import tr
 
 _LINES = 3
+# Keys that belong to the list of names while it is open.
+_COMPLETING = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Tab, Qt.Key.Key_Escape)
 
 
 class PromptEdit(QtWidgets.QPlainTextEdit):
@@ -22,6 +25,7 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
 
     def __init__(self, name: str, hint: str, lines: int, parent: Any = None) -> None:
         super().__init__(parent)
+        self.completer: Any = None
         self.setObjectName(name)
         self.setPlaceholderText(hint)
         self.setTabChangesFocus(True)
@@ -37,6 +41,9 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         self.insertPlainText("".join(c for c in source.text() if c == "\n" or c.isprintable()))
 
     def keyPressEvent(self, event: Any) -> None:
+        if event.key() in _COMPLETING and self.completer and self.completer.popup().isVisible():
+            event.ignore()  # the completer takes what we leave
+            return
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             if event.modifiers() & (
                 Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.ShiftModifier
@@ -65,7 +72,8 @@ class PromptGroup(QtWidgets.QWidget):
         self.avoid.setToolTip(tr("What you do not want to see (negative prompt)"))
         lines = column(self)
         lines.addWidget(self.prompt)
-        lines.addWidget(self.avoid)
+        self.add = AddOnButton((self.prompt, self.avoid))
+        lines.addLayout(row(self.avoid, self.add, stretch=0))
         for edit in (self.prompt, self.avoid):
             edit.submitted.connect(self.submitted)
             edit.left.connect(self.left)

@@ -16,16 +16,22 @@ from velatura.protocol.discovery import Running, read_running
 _MAKE_MODEL = """
 import sys
 from pathlib import Path
+from lora_files import make_lora, parts_of
 from velatura.models.starter.recipe.tiny import make_tiny
-make_tiny(Path(sys.argv[1]))
+models = Path(sys.argv[1])
+make_tiny(models / "tiny")
+make_lora(models / "loras" / "ink.safetensors", parts_of(models / "tiny"), size=1.0)
 """
 
 
 def make_model(models: Path) -> Path:
-    """A folder of models that holds one tiny checkpoint in the starter's layout."""
+    """A folder of models: one tiny checkpoint in the starter's layout, and a LoRA for it."""
     models.mkdir(parents=True)
     subprocess.run(
-        [sys.executable, "-c", _MAKE_MODEL, str(models / "tiny")], check=True, timeout=120
+        [sys.executable, "-c", _MAKE_MODEL, str(models)],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     return models
 

@@ -25,3 +25,7 @@ def test_the_white_of_an_enlarged_canvas_is_painted_over(paint):
 
 def test_the_keys_work_while_the_docker_is_hidden(paint):
     choices(paint, "works_by_keys_alone_without_the_docker")
+
+
+def test_a_lora_is_chosen_from_the_menu_and_painted_with(paint):
+    paint("wears_a_lora_from_the_menu", "addons.py")

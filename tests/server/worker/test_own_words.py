@@ -140,9 +140,7 @@ def test_one_named_as_such_that_cannot_be_read_is_refused(
 
 
 def test_one_of_another_family_is_read_as_words_and_told(engine: Engine) -> None:
-    notes = {
-        m.note for m in answers(engine, wanted("a boat at dusk")) if isinstance(m, Progress)
-    }
+    notes = {m.note for m in answers(engine, wanted("a boat at dusk")) if isinstance(m, Progress)}
     assert any("'dusk' is an embedding for" in note for note in notes), notes
 
 

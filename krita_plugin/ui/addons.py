@@ -1,0 +1,159 @@
+"""LoRAs and embeddings into the prompt: a menu for the pen, and completion for the keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ...protocol.messages import AddOnInfo
+from ..qt import Qt, QtCore, QtWidgets
+from .words import tr
+
+# The painter's word for what lies in one place, in the order of the menu.
+_TITLES = {"lora": "LoRA", "embedding": "Embedding"}
+_BEGUN = re.compile(r"(?P<mark><lora:|\bembedding:)(?P<name>[^<>:,()\n]*)$")
+_MOST_SHOWN = 8
+_SPACE_BEFORE = re.compile(r"(^|[\s(\[{|])$")
+
+
+def mark(addon: AddOnInfo) -> str:
+    """What names an add-on in a prompt."""
+    return f"<lora:{addon.name}:1>" if addon.kind == "lora" else word(addon)
+
+
+def word(addon: AddOnInfo) -> str:
+    """An embedding's name without the folder that it lies in."""
+    return addon.name.rpartition("/")[2]
+
+
+class AddOnButton(QtWidgets.QToolButton):
+    """A "+" with a menu of what the model takes; what is chosen goes to where the cursor is."""
+
+    def __init__(self, edits: Iterable[Any], parent: Any = None) -> None:
+        """``edits``: the prompt first, which takes LoRAs; then others, which take embeddings too."""
+        super().__init__(parent)
+        self.setObjectName("prompt_add")
+        self.setText("+")
+        self.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        # The menu opens below; an arrow would only take room.
+        self.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self._edits = tuple(edits)
+        self._last = self._edits[0]
+        self._known: tuple[AddOnInfo, ...] = ()
+        self._fitting: tuple[AddOnInfo, ...] = ()
+        self.list = QtWidgets.QMenu(self)
+        self.setMenu(self.list)
+        self.completions = [
+            Completion(edit, takes_loras=not n) for n, edit in enumerate(self._edits)
+        ]
+        for edit in self._edits:
+            edit.cursorPositionChanged.connect(lambda edit=edit: self._remember(edit))
+        self._fill()
+
+    def offer(self, addons: tuple[AddOnInfo, ...], text_width: int) -> None:
+        """addons: all that the server has; those for ``text_width`` are offered."""
+        fitting = tuple(one for one in addons if one.text_width == text_width)
+        if fitting == self._fitting and bool(addons) == bool(self._known):
+            return
+        self._known, self._fitting = addons, fitting
+        self._fill()
+
+    def insert(self, addon: AddOnInfo) -> None:
+        edit = self._edits[0] if addon.kind == "lora" else self._last
+        cursor = edit.textCursor()
+        before = edit.toPlainText()[: cursor.selectionStart()]
+        space = "" if _SPACE_BEFORE.search(before) else " "
+        cursor.insertText(space + mark(addon))
+        edit.setTextCursor(cursor)
+        edit.setFocus()
+
+    def _remember(self, edit: Any) -> None:
+        if edit.hasFocus():
+            self._last = edit
+
+    def _fill(self) -> None:
+        self.list.clear()
+        for kind, title in _TITLES.items():
+            there = [one for one in self._fitting if one.kind == kind]
+            if there:
+                self.list.addSection(title)
+                self._fill_folders(there)
+        for completion in self.completions:
+            completion.offer(self._fitting)
+        self.setEnabled(bool(self._fitting))
+        self.setToolTip(
+            tr("Put a LoRA or an embedding (textual inversion) into the prompt")
+            if self._fitting
+            else tr("The LoRAs and embeddings that the server has are for other models.")
+            if self._known
+            else tr("Put LoRAs into the folder loras of your models folder to find them here.")
+        )
+
+    def _fill_folders(self, addons: list[AddOnInfo]) -> None:
+        folders: dict[str, Any] = {"": self.list}
+        for addon in addons:
+            folder, _, name = addon.name.rpartition("/")
+            if folder not in folders:
+                folders[folder] = self.list.addMenu(folder.replace("&", "&&"))
+            choice = folders[folder].addAction(name.replace("&", "&&"))
+            choice.triggered.connect(lambda checked=False, one=addon: self.insert(one))
+
+
+class Completion(QtCore.QObject):
+    """Offers names while the painter writes ``<lora:`` or ``embedding:`` in ``edit``."""
+
+    def __init__(self, edit: Any, takes_loras: bool) -> None:
+        super().__init__(edit)
+        self._edit, self._takes_loras = edit, takes_loras
+        self._names: dict[str, list[str]] = {}
+        self._completer = QtWidgets.QCompleter([], self)
+        self._completer.setWidget(edit)
+        self._completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self._completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        self._completer.setMaxVisibleItems(_MOST_SHOWN)
+        # The text of what was chosen, not its place: both are signals of one name.
+        self._completer.activated[str].connect(self.complete)
+        edit.completer = self._completer
+        edit.textChanged.connect(self._look)
+
+    def offer(self, addons: Iterable[AddOnInfo]) -> None:
+        there = list(addons)
+        loras = [one.name for one in there if one.kind == "lora"]
+        self._names = {
+            "<lora:": loras if self._takes_loras else [],
+            "embedding:": [word(one) for one in there if one.kind == "embedding"],
+        }
+
+    def complete(self, name: str) -> None:
+        """Put ``name`` in the place of what is written of it."""
+        begun = self._begun()
+        if begun is None:
+            return
+        cursor = self._edit.textCursor()
+        for _ in begun["name"]:
+            cursor.deletePreviousChar()
+        cursor.insertText(f"{name}:1>" if begun["mark"] == "<lora:" else name)
+        self._edit.setTextCursor(cursor)
+
+    def _begun(self) -> re.Match[str] | None:
+        cursor = self._edit.textCursor()
+        line = cursor.block().text()[: cursor.positionInBlock()]
+        return _BEGUN.search(line)
+
+    def _look(self) -> None:
+        begun = self._begun() if self._edit.hasFocus() else None
+        names = self._names.get(begun["mark"], []) if begun else []
+        popup = self._completer.popup()
+        if begun is None or not names or begun["name"] in names:
+            popup.hide()
+            return
+        self._completer.setModel(QtCore.QStringListModel(names, self._completer))
+        self._completer.setCompletionPrefix(begun["name"])
+        if not self._completer.completionCount():
+            popup.hide()
+            return
+        popup.setCurrentIndex(self._completer.completionModel().index(0, 0))
+        place = self._edit.cursorRect()
+        place.setWidth(max(160, self._edit.width() - place.x()))
+        self._completer.complete(place)

@@ -1,0 +1,128 @@
+"""LoRAs and embeddings into the prompt, by menu and by keyboard. Run by test_in_qt.py."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+import pytest
+from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtWidgets
+from velatura.krita_plugin.ui.panel import Panel
+from velatura.protocol import messages as m
+
+QTest = importlib.import_module(f"PyQt{QT_MAJOR}.QtTest").QTest
+MODEL = m.ModelInfo(
+    name="tiny",
+    family="sd15",
+    native=64,
+    multiple=8,
+    largest=128,
+    actions=m.ACTIONS,
+    samplers=("Euler a", "LCM"),
+    sampler="LCM",
+    steps=7,
+    guidance=3.5,
+    text_width=768,
+)
+LARGE = replace(MODEL, name="large", text_width=2048)
+
+
+def addon(name: str, kind: str = "lora", width: int = 768) -> m.AddOnInfo:
+    return m.AddOnInfo(kind=kind, name=name, family="any", text_width=width)
+
+
+ADDONS = (
+    addon("ink & wash"),
+    addon("styles/chalk"),
+    addon("big", width=2048),
+    addon("night", "embedding"),
+)
+
+
+@pytest.fixture(scope="session")
+def app():
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture
+def panel(app):
+    panel = Panel()
+    panel.resize(260, 480)
+    panel.show()
+    panel.show_models((MODEL, LARGE))
+    panel.show_addons(ADDONS)
+    panel.activateWindow()
+    app.processEvents()
+    return panel
+
+
+def choices(menu):
+    """name -> what can be triggered, those in folders too."""
+    found = {}
+    for action in menu.actions():
+        if action.menu() is not None:
+            found |= choices(action.menu())
+        elif not action.isSeparator():
+            found[action.text().replace("&&", "&")] = action
+    return found
+
+
+def test_the_menu_holds_what_the_chosen_model_takes(panel):
+    assert set(choices(panel.prompts.add.list)) == {"ink & wash", "chalk", "night"}
+    panel.model.combo.choose("large")
+    assert set(choices(panel.prompts.add.list)) == {"big"}
+    panel.show_addons(())
+    assert not panel.prompts.add.isEnabled()
+    assert "folder loras" in panel.prompts.add.toolTip()
+
+
+def test_a_choice_stands_where_the_cursor_was_and_can_be_taken_back(panel):
+    prompt = panel.prompts.prompt
+    prompt.setPlainText("a boat, at sea")
+    cursor = prompt.textCursor()
+    cursor.setPosition(len("a boat"))
+    prompt.setTextCursor(cursor)
+    choices(panel.prompts.add.list)["ink & wash"].trigger()
+    assert prompt.toPlainText() == "a boat <lora:ink & wash:1>, at sea"
+    prompt.undo()
+    assert prompt.toPlainText() == "a boat, at sea"
+
+
+def test_an_embedding_goes_into_the_field_that_was_used_last_and_a_lora_into_the_prompt(panel):
+    panel.prompts.avoid.setFocus()
+    QTest.keyClicks(panel.prompts.avoid, "fog,")
+    choices(panel.prompts.add.list)["night"].trigger()
+    assert panel.prompts.avoid.toPlainText() == "fog, night"
+    choices(panel.prompts.add.list)["chalk"].trigger()
+    assert panel.prompts.prompt.toPlainText() == "<lora:styles/chalk:1>"
+
+
+def test_names_are_completed_and_enter_belongs_to_the_list_while_it_is_open(panel, app):
+    prompt, pressed = panel.prompts.prompt, []
+    panel.pressed.connect(lambda: pressed.append(1))
+    prompt.setFocus()
+    QTest.keyClicks(prompt, "a boat <lora:CHA")
+    popup = prompt.completer.popup()
+    assert popup.isVisible()
+    QTest.keyClick(popup, Qt.Key.Key_Return)
+    app.processEvents()
+    assert prompt.toPlainText() == "a boat <lora:styles/chalk:1>"
+    assert not pressed
+    QTest.keyClick(prompt, Qt.Key.Key_Return)
+    assert pressed == [1]
+
+
+def test_no_list_opens_over_ordinary_words_or_for_what_there_is_not(panel):
+    prompt = panel.prompts.prompt
+    prompt.setFocus()
+    for text in ("chalk", " <lora:zzz", "> a <b", " embedding:zzz"):
+        QTest.keyClicks(prompt, text)
+        assert not prompt.completer.popup().isVisible(), text
+
+
+def test_clip_skip_is_sent_and_shown(panel):
+    assert panel.settings.clip_skip == 1
+    panel.model.clip_skip.setValue(2)
+    assert panel.settings.clip_skip == 2
+    panel.show_recipe("refine", replace(panel.settings, clip_skip=3), "id")
+    assert panel.model.clip_skip.value() == 3
