@@ -236,6 +236,7 @@ class LiveDesk(QtCore.QObject):
             strength=choice.strength / 100,
             steps=choice.steps,
             seed=choice.seed,
+            clip_skip=settings.clip_skip,
             controls=self._guides[1],
         )
         if not self._policy.takes(wanted):
