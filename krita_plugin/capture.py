@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from ..protocol import messages as m
 from ..protocol.pixels import Image
-from ..protocol.region import Rect, Size, context_region
+from ..protocol.region import Rect, Size, close_part, context_region, paint_scales
 from .canvas import Canvas, LayerLike, Readable, clipped
 from .state import ACTIONS, LAYER, Settings
 
@@ -30,6 +29,7 @@ class NothingOnLayer(CaptureError):
 class Plan:
     """What will be read and sent.
 
+    area: bounds of what is painted, in pixels of the region; None for all of it.
     layer: id of the layer that is repainted, None for everything visible. left_out: layers that
     are read as if they were hidden. selected: the selection's mask goes along. soft_edge: canvas
     pixels. origin: where the canvas's (0, 0) lies in the document's pixels.
@@ -38,6 +38,7 @@ class Plan:
     action: str
     canvas: Size
     region: Rect
+    area: Rect | None = None
     layer: str | None = None
     left_out: frozenset[str] = frozenset()
     selected: bool = False
@@ -98,6 +99,7 @@ def plan(
         action=action,
         canvas=canvas.size,
         region=region,
+        area=_inside(area, region),
         layer=None if source is None else source.id,
         left_out=settings.left_out - ({source.id} if source is not None else set()),
         selected=selected,
@@ -107,22 +109,29 @@ def plan(
     )
 
 
+def _inside(area: Rect | None, region: Rect) -> Rect | None:
+    """``area`` (canvas pixels) in pixels of ``region``."""
+    inside = None if area is None else region.intersection(area)
+    return inside and replace(inside, x=inside.x - region.x, y=inside.y - region.y)
+
+
 def _soft_edge(selection: Rect, settings: Settings) -> int:
     return soft_edge(selection) if settings.soft_edge is None else settings.soft_edge
 
 
 def enlargement(plan: Plan, settings: Settings, model: m.ModelInfo) -> float:
-    """How many times the model's picture is enlarged to fill the region, 1.0 for not at all.
-
-    A picture made from noise has native x native pixels; the more of the source is kept, the larger
-    it may be, up to ``largest`` on a side. Within 15 % of its size nothing is scaled.
-    """
-    area = plan.region.width * plan.region.height
-    kept = 1 - settings.strength / 100 if ACTIONS[plan.action].takes_strength else 0.0
-    most = model.native**2 * (model.largest / model.native) ** (2 * kept)
-    wanted = max(1.0, math.sqrt(area / most))
-    longest = max(plan.region.width, plan.region.height) / model.largest
-    return 1.0 if wanted <= 1.15 and longest <= 1 else max(wanted, longest)
+    """How many times the model's picture is enlarged to fill the region, 1.0 for not at all."""
+    region = Size(plan.region.width, plan.region.height)
+    part = close_part(region, plan.area, model.native)
+    scales = paint_scales(
+        region,
+        Size(part.width, part.height),
+        model.native,
+        model.largest,
+        settings.strength / 100 if ACTIONS[plan.action].takes_strength else 1.0,
+        model.finest_at(settings.detail),
+    )
+    return max(1.0, 1 / scales.last)
 
 
 def _source(canvas: Canvas, settings: Settings) -> LayerLike | None:
@@ -245,6 +254,7 @@ def build_request(
             )
             for guide, picture in zip(settings.active_guides, pixels.guides, strict=True)
         ),
+        detail=settings.detail,
         soft_edge=plan.soft_edge,
         # A fill paints anew: it need not end where the layer did.
         keep_outline=settings.keep_outline

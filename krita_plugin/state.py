@@ -92,7 +92,8 @@ class Settings:
     model: a name of the catalogue. steps, guidance, sampler: None means the model's own.
     clip_skip: which layer of the text encoder is read, 1 the last.
     context: how much around the selection the model sees, one of region.CONTEXTS.
-    soft_edge: canvas pixels, None for what suits the selection. leave_out: ids of layers that are
+    soft_edge: canvas pixels, None for what suits the selection. detail: how finely large areas are
+    painted, one of messages.DETAILS. leave_out: ids of layers that are
     not part of what is painted over.
     """
 
@@ -112,6 +113,7 @@ class Settings:
     guidance: float | None = None
     sampler: str | None = None
     clip_skip: int = 1
+    detail: str = "auto"
 
     @property
     def active_guides(self) -> tuple[Guide, ...]:

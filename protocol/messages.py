@@ -44,6 +44,8 @@ CONTROL_KINDS: tuple[str, ...] = (
     "pose",
     "segmentation",
 )
+# How finely large areas are painted: as the server chooses, in one pass, or in two.
+DETAILS: tuple[str, ...] = ("auto", "fast", "full")
 STAGES: tuple[str, ...] = ("queued", "loading", "preparing", "painting", "finishing")
 WORKER_STATES: tuple[str, ...] = ("starting", "ready", "restarting", "failed")
 
@@ -120,8 +122,9 @@ class ModelInfo:
     """One model that can paint. Sizes are sides in pixels of the picture the model sees.
 
     ``native``: the side it paints best; ``multiple``: sides are multiples of it; ``largest``: the
-    longest side that is sent through it. ``words`` describes what it can paint where it is limited.
-    ``text_width``: an add-on fits that has the same.
+    longest side that is sent through it. ``detail``: what "auto" means here; ``finest``: pixels of the
+    largest picture that detail "full" paints, 0 where there is none. ``words`` describes what it can
+    paint where it is limited. ``text_width``: an add-on fits that has the same.
     """
 
     name: str = key()
@@ -135,11 +138,17 @@ class ModelInfo:
     sampler: str = key()
     steps: int = integer(1, MOST_STEPS)
     guidance: float = real(0, 50)
+    detail: str = choice(DETAILS[1:], "fast")
+    finest: int = integer(0, LARGEST_SIDE**2, 0)
     words: str = text(LONGEST_PROMPT, "")
     text_width: int = integer(0, 2**20, 0)
 
     def __post_init__(self) -> None:
         check_record(self)
+
+    def finest_at(self, detail: str) -> int:
+        """Pixels of the largest picture that it paints with this ``detail``; 0: in one pass."""
+        return self.finest if (self.detail if detail == "auto" else detail) == "full" else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +233,8 @@ class Generate(Message):
     seed        of the first variant; variant i is the picture of seed + i alone.
     clip_skip   which layer of the text encoder is read, counted from its end as A1111 does: 1 the
                 last, 2 the last but one. Families trained on the last but one never read the last.
+    detail      fast: one pass at a size that the model paints well, enlarged to the region. full: a
+                second pass works over it at up to the region's own size. auto: the server chooses.
     soft_edge   width in canvas pixels over which the layer fades, inward from the selection's edge.
     keep_outline  keep the source's own alpha as the layer's (repaint inside the silhouette).
     """
@@ -248,6 +259,7 @@ class Generate(Message):
     clip_skip: int = integer(1, MOST_CLIP_SKIP, 1)
     variants: int = integer(1, MOST_VARIANTS, 1)
     controls: tuple[Control, ...] = several(record(Control), MOST_CONTROLS)
+    detail: str = choice(DETAILS, "auto")
     soft_edge: int = integer(0, 1024, 0)
     keep_outline: bool = flag(False)
     previews: bool = flag(True)

@@ -14,10 +14,19 @@ from .pixels import LARGEST_SIDE
 CONTEXTS: tuple[str, ...] = ("auto", "tight", "wide", "whole")
 # Context on each side as a part of the selection's longer side. A model that paints from nothing
 # needs to see more around the hole than one that refines what is there.
-_PADDING = {"tight": (0.10, 0.10), "auto": (0.25, 0.50), "wide": (1.0, 1.0)}
+_PADDING = {"tight": (0.10, 0.10), "auto": (0.25, 0.50), "wide": (1.0, 1.0), "close": (0.10, 0.10)}
 _LEAST_PADDING = 16
+# Around what a second pass works over; no choice of the painter's.
+_CLOSE = "close"
 # Beyond this ratio of sides, models repeat the subject.
 _LONGEST_RATIO = 2.0
+# A region this close to the size that the model paints best is not resampled: pixels that were
+# never resampled are sharper than what the last few percent of size would gain.
+_CLOSE_ENOUGH = 1.15
+# A second pass must be this much finer than the first to be worth its time.
+_WORTH_A_PASS = 1.25
+# Below this strength the composition is that of the source: it needs no pass of its own.
+_COMPOSES_FROM = 0.5
 
 
 @dataclass(frozen=True)
@@ -113,3 +122,62 @@ def context_region(
     x, width = _extend(area.x, area.width, width, canvas.width)
     y, height = _extend(area.y, area.height, height, canvas.height)
     return Rect(x, y, width, height)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Model pixels per canvas pixel: of the first pass, and of the second, which works over what the
+    first one painted; None where there is one pass only."""
+
+    first: float
+    second: float | None
+
+    @property
+    def last(self) -> float:
+        return self.first if self.second is None else self.second
+
+
+def paint_scales(
+    region: Size, part: Size, native: int, largest: int, strength: float, finest: int
+) -> Scales:
+    """At which sizes ``region`` is painted; ``part`` is the part of it that a second pass covers.
+
+    strength: denoising strength, 1 for what is made from noise. native, largest: of the catalogue.
+    finest: pixels (of the model) of the largest picture that a second pass may have, 0 for none.
+    """
+    first = _one_pass(region.width, region.height, native, largest, strength)
+    covered = region if strength < _COMPOSES_FROM else part
+    fine = min(1.0, math.sqrt(finest / (covered.width * covered.height)))
+    if first >= 1 or fine < _WORTH_A_PASS * first:
+        return Scales(first, None)
+    return Scales(fine, None) if strength < _COMPOSES_FROM else Scales(first, fine)
+
+
+def close_part(region: Size, selection: Rect | None, native: int) -> Rect:
+    """The part of ``region`` that a second pass covers, in its pixels: what is around
+    ``selection`` (also in them), or all of it."""
+    return context_region(region, selection, 0.0, native, _CLOSE)
+
+
+def most_whole(native: int, largest: int, strength: float) -> float:
+    """Pixels of the largest picture that a model paints well at once.
+
+    Invented from noise, a picture has the area of native x native: larger ones repeat their
+    subject. The more of the source is kept, the larger it may be, up to ``largest`` a side near
+    strength 0.
+    """
+    return float(native**2 * (largest / native) ** (2 * (1 - strength)))
+
+
+def _one_pass(width: int, height: int, native: int, largest: int, strength: float) -> float:
+    """Model pixels per canvas pixel where the model sees the whole region at once.
+
+    The picture is not larger than the region, and no side is longer than ``largest``.
+    """
+    area = width * height
+    most = most_whole(native, largest, strength)
+    wanted = math.sqrt(max(native**2, min(area, most)) / area)
+    longest = largest / max(width, height)
+    if 1 / _CLOSE_ENOUGH <= wanted <= _CLOSE_ENOUGH and longest >= 1:
+        return 1.0
+    return min(wanted, longest)

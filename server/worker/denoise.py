@@ -19,6 +19,7 @@ from velatura.server.worker.errors import JobError
 from velatura.server.worker.pipelines import make_pipeline
 from velatura.server.worker.plan import LATENT_CELL, JobPlan
 from velatura.server.worker.text import Text
+from velatura.server.worker.tiles import tiled
 
 # Called after each step with (steps done, prediction of the finished latents). May raise.
 OnStep = Callable[[int, Callable[[], torch.Tensor]], None]
@@ -103,16 +104,18 @@ def denoise(
     conditioning: Conditioning,
     seed: int,
     on_step: OnStep,
+    check: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
     """Latents of the finished picture: (1, 4, h/8, w/8) in the model's dtype.
 
     The noise is drawn on the CPU by a generator of its own, so the same seed gives the same picture
     alone, among variants and, but for rounding, on any device. ``scheduler`` must be fresh. Raises
     JobError (``invalid_field``) when the sampler cannot run that many steps, and what ``on_step``
-    raises.
+    and ``check``, which is called before each tile of a step, raise.
     """
     # First: a pipeline may correct the scheduler's config, which the time steps depend on.
-    pipeline = make_pipeline(loaded, scheduler, [c.net for c in conditioning.controls])
+    nets = [c.net for c in conditioning.controls]
+    pipeline = make_pipeline(loaded, scheduler, nets)
     try:
         scheduler.set_timesteps(plan.steps, device=loaded.device)
     except ValueError as error:
@@ -131,7 +134,8 @@ def denoise(
         latents = renoise(ground.start, noise, scheduler, first)
     latents = hold(latents, first)
 
-    with _watch(loaded.unet) as seen:
+    tiles = tiled(loaded.unet, nets, plan.tiles, ground.mask, check)
+    with _watch(loaded.unet) as seen, tiles:
 
         def after_step(_: Any, step: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             now = tensors["latents"]

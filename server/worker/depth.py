@@ -52,7 +52,9 @@ def depth_of(
     """
     control = next(iter(request.controls), None)
     if control is not None and control.picture is not None:
-        guide = to_model(control_map(KIND, to_array(control.picture), False), plan)
+        part = plan.part
+        guide = control_map(KIND, to_array(control.picture), False)
+        guide = to_model(guide[part.y : part.bottom, part.x : part.right], plan)
         depth = torch.from_numpy(guide.astype(np.float32).mean(-1))
     elif estimate is not None:
         depth = estimate(to_bytes(scene.seen)).float().cpu()

@@ -43,14 +43,15 @@ from velatura.server.worker.live import GivenUp, LivePainter, check_live, make_l
 from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
-from velatura.server.worker.paint import Tools, paint, result, unchanged_alpha
+from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.passes import Pass, quick
 from velatura.server.worker.pixels import to_array, to_image
-from velatura.server.worker.plan import make_plan
+from velatura.server.worker.plan import make_plan, with_detail
 from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
-from velatura.server.worker.scene import area_of, make_scene, selected_size
+from velatura.server.worker.runs import Tools
+from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts, whole
 from velatura.server.worker.vae import make_preview
 
@@ -99,10 +100,12 @@ class Engine:
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
         self._painters: dict[str, LivePainter] = {}
+        self._known: tuple[ModelInfo, ...] = ()
+        self._detailed: tuple[ModelInfo, ...] = ()
 
     def catalogue(self) -> Catalogue:
         """What can paint now."""
-        models, addons = self._library.models(), self._library.addons()
+        models, addons = self._infos(), self._library.addons()
         styles = self._styles.styles()
         return Catalogue(models=models, addons=describe(addons, models), styles=styles)
 
@@ -187,7 +190,7 @@ class Engine:
         named = [self._find_named(request.model, one) for one in prompts]
         report = Reporter(request.job, emit, cancelled, previews=request.previews)
         area = area_of(request)
-        plan = make_plan(request, info, selected_size(area))
+        plan = make_plan(request, info, selected_rect(area))
         scene = make_scene(request, plan, area)
         if plan.run == 0:
             rgb, alpha = scene.source[..., :3], unchanged_alpha(request, scene)
@@ -287,8 +290,16 @@ class Engine:
         with worn(loaded, ready.loras):
             yield encode, ready.note
 
+    def _infos(self) -> tuple[ModelInfo, ...]:
+        """The models, with how finely this device paints them."""
+        known = self._library.models()
+        if self._known is not known:
+            self._known = known
+            self._detailed = tuple(with_detail(info, self._device.type) for info in known)
+        return self._detailed
+
     def _model(self, name: str) -> ModelInfo:
-        models = {info.name: info for info in self._library.models()}
+        models = {info.name: info for info in self._infos()}
         if name not in models:
             names = ", ".join(models) or "none"
             raise JobError("unknown_model", f"model must be one of: {names}.", "model")

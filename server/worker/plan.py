@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from velatura.protocol.messages import Generate, ModelInfo
-from velatura.protocol.region import Size, mask_growth
+from velatura.protocol.region import (
+    Rect,
+    Size,
+    close_part,
+    mask_growth,
+    most_whole,
+    paint_scales,
+)
 
-# A region this close to the size that the model paints best is not resampled: pixels that were
-# never resampled are sharper than what the last few percent of size would gain.
-_CLOSE_ENOUGH = 1.15
 # One cell of the latents, in model pixels (all families here have factor 8).
 LATENT_CELL = 8
+# A region close to the size that the model paints best is not scaled: it may be larger by this.
+_SLACK = 1.15**2
+# By how much (of the native side) neighbouring tiles overlap at least.
+_OVERLAP = 1 / 4
+# The second pass: the last part of the steps, and never a single step.
+_FINER_STRENGTH = 0.4
+_FINER_STEPS = 2
+# Device -> side (in native sides) of the largest picture of a second pass, and whether painters get
+# it unasked; other devices are as slow as a CPU.
+_FAST_DEVICES = {"cuda": 4, "xpu": 4}
+_OTHERS = 2
 
 
 @dataclass(frozen=True)
 class JobPlan:
     """What will be done. ``model pixels`` are those of the picture that the model sees.
 
-    content    the region, scaled: width and height in model pixels
+    part       what is painted, in region pixels: the whole region, or what a second pass covers
+    content    that part, scaled: width and height in model pixels
     size       the picture the model sees: content, padded right and below to whole multiples
     scale      model pixels per canvas pixel
     steps      length of the sampler's schedule
@@ -28,10 +45,12 @@ class JobPlan:
                "extension" the surroundings, continued smoothly into the hole
     grow       model pixels around the selection that the model repaints fully
     feather    model pixels beyond those over which its freedom falls to nothing
-    guided     whether classifier-free guidance runs, with its second pass
-    passes     forward passes of the UNet per step: 2 when guided, else 1
+    guided     whether classifier-free guidance runs, with its second pass of the UNet per step
+    tiles      what the UNet is shown at once, in model pixels; empty: everything
+    finer      the second pass, over what this one painted; None: there is one pass
     """
 
+    part: Rect
     content: Size
     size: Size
     scale: float
@@ -41,33 +60,77 @@ class JobPlan:
     grow: float
     feather: float
     guided: bool
+    tiles: tuple[Rect, ...] = ()
+    finer: JobPlan | None = None
 
     @property
-    def passes(self) -> int:
-        return 2 if self.guided else 1
+    def work(self) -> int:
+        """Model pixels that all steps of this pass go over."""
+        tiles = self.tiles or (self.size,)
+        return self.run * sum(tile.width * tile.height for tile in tiles)
 
 
-def make_plan(request: Generate, model: ModelInfo, selected: Size) -> JobPlan:
-    """The plan of ``request`` for ``model``; ``selected`` is the size of the selection's bounds."""
+def passes(plan: JobPlan) -> Iterator[JobPlan]:
+    """The passes of a job, in their order."""
+    following: JobPlan | None = plan
+    while following is not None:
+        yield following
+        following = following.finer
+
+
+def make_plan(request: Generate, model: ModelInfo, selected: Rect) -> JobPlan:
+    """The plan of ``request`` for ``model``; ``selected`` bounds the selection (region pixels)."""
     strength = 1.0 if request.action == "generate" else request.strength
-    scale = _scale(request.region.width, request.region.height, model, strength)
-    content = Size(
-        max(1, round(request.region.width * scale)), max(1, round(request.region.height * scale))
+    start = _start(request.action, strength)
+    region = Size(request.region.width, request.region.height)
+    part = close_part(region, selected, model.native)
+    scales = paint_scales(
+        region,
+        Size(part.width, part.height),
+        model.native,
+        model.largest,
+        # What is not there yet has no composition, however little of it is asked for.
+        1.0 if start == "extension" else strength,
+        model.finest_at(request.detail),
     )
-    size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
-    grow, feather = mask_growth(selected.width, selected.height)
-    return JobPlan(
-        content=content,
-        size=size,
-        scale=scale,
-        steps=request.steps,
-        run=steps_run(request.steps, strength),
-        start=_start(request.action, strength),
-        # A latent cell is free as a whole or not at all: less than one would cut into the selection.
-        grow=max(LATENT_CELL, grow * scale),
-        feather=max(LATENT_CELL, feather * scale),
-        guided=request.guidance > 1,
-    )
+
+    def one_pass(
+        part: Rect, scale: float, run: int, start: str, finer: JobPlan | None = None
+    ) -> JobPlan:
+        content = Size(max(1, round(part.width * scale)), max(1, round(part.height * scale)))
+        size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
+        grow, feather = mask_growth(selected.width, selected.height)
+        return JobPlan(
+            part=part,
+            content=content,
+            size=size,
+            scale=scale,
+            steps=request.steps,
+            run=run,
+            start=start,
+            # A latent cell is free as a whole or not: less than one would cut into the selection.
+            grow=max(LATENT_CELL, grow * scale),
+            feather=max(LATENT_CELL, feather * scale),
+            guided=request.guidance > 1,
+            tiles=make_tiles(size, model)
+            if _too_large(content, model, run / request.steps)
+            else (),
+            finer=finer,
+        )
+
+    finer = None
+    if scales.second is not None:
+        run = min(request.steps, max(_FINER_STEPS, round(request.steps * _FINER_STRENGTH)))
+        finer = one_pass(part, scales.second, run, "source")
+    run = steps_run(request.steps, strength)
+    return one_pass(Rect(0, 0, region.width, region.height), scales.first, run, start, finer)
+
+
+def with_detail(info: ModelInfo, device: str) -> ModelInfo:
+    """``info`` with how finely it paints on ``device`` (a torch device type)."""
+    sides = _FAST_DEVICES.get(device)
+    finest = ((sides or _OTHERS) * info.native) ** 2
+    return replace(info, detail="full" if sides else "fast", finest=finest)
 
 
 def steps_run(steps: int, strength: float) -> int:
@@ -76,6 +139,30 @@ def steps_run(steps: int, strength: float) -> int:
     Any strength above 0 runs at least one: a painter who asked for a little gets a little.
     """
     return min(steps, max(1, int(steps * strength))) if strength > 0 else 0
+
+
+def make_tiles(size: Size, model: ModelInfo) -> tuple[Rect, ...]:
+    """Overlapping rectangles of at most the native side that cover ``size``, row by row."""
+    return tuple(
+        Rect(x, y, width, height)
+        for y, height in _spans(size.height, model)
+        for x, width in _spans(size.width, model)
+    )
+
+
+def _spans(length: int, model: ModelInfo) -> list[tuple[int, int]]:
+    """(start, length) of evenly spread tiles along one side; whole latent cells."""
+    side = min(length, _up(model.native, max(model.multiple, LATENT_CELL)))
+    count = 1 + max(0, math.ceil((length - side) / (side * (1 - _OVERLAP))))
+    last = (length - side) // LATENT_CELL
+    return [(round(last * i / max(1, count - 1)) * LATENT_CELL, side) for i in range(count)]
+
+
+def _too_large(content: Size, model: ModelInfo, strength: float) -> bool:
+    """Whether a pass of this ``strength`` cannot see ``content`` at once."""
+    most = _SLACK * most_whole(model.native, model.largest, strength)
+    longest = max(content.width, content.height)
+    return content.width * content.height > most or longest > model.largest
 
 
 def _start(action: str, strength: float) -> str:
@@ -87,23 +174,6 @@ def _start(action: str, strength: float) -> str:
     if action == "expand" or (action == "fill" and strength == 1):
         return "extension"
     return "source"
-
-
-def _scale(width: int, height: int, model: ModelInfo, strength: float) -> float:
-    """Model pixels per canvas pixel.
-
-    Invented from noise, a picture has the area of native x native: larger ones repeat their
-    subject. The more of the source is kept, the larger it may be, up to ``largest`` near
-    strength 0, but not larger than the region. No side is longer than ``largest``.
-    """
-    area = width * height
-    native = model.native**2
-    most = native * (model.largest / model.native) ** (2 * (1 - strength))
-    wanted = math.sqrt(max(native, min(area, most)) / area)
-    longest = model.largest / max(width, height)
-    if 1 / _CLOSE_ENOUGH <= wanted <= _CLOSE_ENOUGH and longest >= 1:
-        return 1.0
-    return min(wanted, longest)
 
 
 def _up(side: int, multiple: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from velatura.models.families.base import Loaded
 from velatura.protocol.messages import Generate
-from velatura.server.worker.plan import JobPlan
+from velatura.server.worker.plan import JobPlan, passes
 from velatura.server.worker.text import whole
 
 _PACKAGES = ("velatura", "torch", "diffusers")
@@ -22,7 +22,7 @@ def make_recipe(request: Generate, plan: JobPlan, loaded: Loaded | None) -> dict
     Prompt and negative prompt are whole, with the words of the style that stands beside them.
     """
     numbers = ("action", "model", "prompt", "negative", "strength", "steps", "guidance", "sampler",
-               "clip_skip", "soft_edge", "keep_outline")  # fmt: skip
+               "clip_skip", "detail", "soft_edge", "keep_outline")  # fmt: skip
     recipe: dict[str, Any] = {name: getattr(request, name) for name in numbers}
     recipe["prompt"], recipe["negative"] = whole(request)
     if request.style is not None:
@@ -39,6 +39,16 @@ def make_recipe(request: Generate, plan: JobPlan, loaded: Loaded | None) -> dict
         for c in request.controls
     ]
     recipe["size"], recipe["steps_run"] = asdict(plan.size), plan.run
+    recipe["passes"] = [
+        {
+            "part": asdict(one.part),
+            "size": asdict(one.size),
+            "scale": round(one.scale, 4),
+            "steps_run": one.run,
+            "tiles": len(one.tiles),
+        }
+        for one in passes(plan)
+    ]
     if loaded is not None:
         recipe |= {
             "digest": loaded.digest,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from velatura.protocol.messages import Generate
-from velatura.protocol.region import Size
+from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.masks import (
     OPAQUE,
@@ -61,11 +61,11 @@ def area_of(request: Generate) -> np.ndarray:
     return area
 
 
-def selected_size(area: np.ndarray) -> Size:
-    """Width and height of the bounds of ``area``, which must not be empty."""
+def selected_rect(area: np.ndarray) -> Rect:
+    """The bounds of ``area``, which must not be empty, in region pixels."""
     rect = bounds(area)
     assert rect is not None, "area_of refuses empty ones"
-    return Size(rect.width, rect.height)
+    return rect
 
 
 def make_scene(request: Generate, plan: JobPlan, area: np.ndarray) -> Scene:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import torch
 from velatura.models.families.base import Loaded
 from velatura.server.worker.pixels import to_bytes
+from velatura.server.worker.plan import LATENT_CELL
 
 # Previews are thumbnails: more would cost time that the painting needs.
 _PREVIEW_SIDE = 256
 _PROBE_SIDE = 16
+# Above this area (pixels) the autoencoder works in overlapping tiles: its memory grows with the area.
+_MOST_AT_ONCE = 1536**2
 
 
 def to_tensor(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
@@ -24,7 +28,8 @@ def to_tensor(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
 @torch.inference_mode()
 def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
     """Scaled latents in the model's dtype: the mode, not a sample, so that it is one value."""
-    latents = loaded.vae.encode(to_tensor(picture, loaded)).latent_dist.mode()
+    with _tiled_above(picture.shape[0] * picture.shape[1], loaded):
+        latents = loaded.vae.encode(to_tensor(picture, loaded)).latent_dist.mode()
     return (latents * loaded.vae.config.scaling_factor).to(loaded.dtype)
 
 
@@ -32,7 +37,20 @@ def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
 def decode(latents: torch.Tensor, loaded: Loaded) -> np.ndarray:
     """The picture, not clipped: NaN stays NaN, and colours may lie a little outside 0..1."""
     scaled = latents.to(loaded.vae.dtype) / loaded.vae.config.scaling_factor
-    return _picture(loaded.vae.decode(scaled).sample)
+    with _tiled_above(latents.shape[-2] * latents.shape[-1] * LATENT_CELL**2, loaded):
+        return _picture(loaded.vae.decode(scaled).sample)
+
+
+@contextmanager
+def _tiled_above(pixels: int, loaded: Loaded) -> Iterator[None]:
+    if pixels <= _MOST_AT_ONCE:
+        yield
+        return
+    loaded.vae.enable_tiling()
+    try:
+        yield
+    finally:
+        loaded.vae.disable_tiling()
 
 
 def make_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:

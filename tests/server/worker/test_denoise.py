@@ -8,7 +8,7 @@ from test_plan import a_model
 from velatura.models.families.base import Loaded
 from velatura.models.library import Library
 from velatura.models.samplers import SAMPLERS, make_scheduler
-from velatura.protocol.region import Size
+from velatura.protocol.region import Rect
 from velatura.server.worker.denoise import Conditioning, Ground, denoise, level, renoise
 from velatura.server.worker.errors import Cancelled, JobError
 from velatura.server.worker.plan import JobPlan, make_plan
@@ -27,7 +27,7 @@ def loaded(tiny_folder) -> Loaded:
 
 def plan_of(strength: float = 1.0, steps: int = 6) -> JobPlan:
     request = ask(scenery(SIDE, SIDE), action="refine", strength=strength, steps=steps)
-    return make_plan(request, a_model(SIDE, SIDE), Size(SIDE, SIDE))
+    return make_plan(request, a_model(SIDE, SIDE), Rect(0, 0, SIDE, SIDE))
 
 
 def run(

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from painting import ask, composite, rectangle, scenery
 from test_masks import MASKS, SIZE
 from test_plan import a_model
-from velatura.protocol.region import Rect, Size
+from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.finish import (
     bleed,
@@ -32,7 +32,7 @@ def picture() -> np.ndarray:
 
 def plan_of(width: int = 96, height: int = 96, native: int = 96):
     request = ask(scenery(width, height), action="refine", strength=1.0)
-    return make_plan(request, a_model(native, 2 * native), Size(48, 48))
+    return make_plan(request, a_model(native, 2 * native), Rect(0, 0, 48, 48))
 
 
 @given(composited=MASKS, seed=st.integers(0, 99))

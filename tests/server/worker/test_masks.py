@@ -25,7 +25,7 @@ def plan_for(area: np.ndarray) -> JobPlan:
     request = ask(scenery(area.shape[1], area.shape[0]), area)
     rect = bounds(area)
     assert rect
-    return make_plan(request, a_model(64, 128), Size(rect.width, rect.height))
+    return make_plan(request, a_model(64, 128), rect)
 
 
 @given(
@@ -68,7 +68,7 @@ def test_the_denoise_mask_holds_the_selection(selection: np.ndarray) -> None:
     if not selection.any():
         return
     request = ask(scenery(SIZE, SIZE), selection)
-    plan = make_plan(request, a_model(SIZE, SIZE), Size(SIZE, SIZE))
+    plan = make_plan(request, a_model(SIZE, SIZE), Rect(0, 0, SIZE, SIZE))
     assert plan.scale == 1
     mask = denoise_mask(selection, plan)
     assert (mask >= selection / 255 - 1e-6).all()
@@ -111,7 +111,7 @@ def test_keeping_the_outline_multiplies_by_the_sources_alpha() -> None:
 def test_the_model_may_repaint_a_band_around_the_selection_and_nothing_beyond() -> None:
     selection = rectangle(128, 128, Rect(48, 48, 32, 32))
     request = ask(scenery(128, 128), selection)
-    plan = make_plan(request, a_model(128, 128), Size(32, 32))
+    plan = make_plan(request, a_model(128, 128), Rect(0, 0, 32, 32))
     mask = denoise_mask(selection, plan)
     reach = round(plan.grow + plan.feather) + 1
     assert (mask[48 - 7 : 80 + 7, 48:80] == 1).all()

@@ -21,7 +21,7 @@ from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import Cancelled, JobError
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import parse
-from velatura.server.worker.scene import area_of, make_scene, selected_size
+from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import embed
 from velatura.server.worker.vae import decode
 
@@ -121,7 +121,7 @@ def test_generate_gives_the_pixels_of_the_stock_pipeline(folder: Path, sampler: 
     loaded = Library([], starter=folder).load("tiny", "cpu", torch.float32, lambda *_: None)
     request = ask(scenery(SIDE, SIDE), action="generate", guidance=4.0)
     (info,) = Library([], starter=folder).models()
-    plan = make_plan(request, info, selected_size(area_of(request)))
+    plan = make_plan(request, info, selected_rect(area_of(request)))
     texts = [embed(parse(text), loaded) for text in ("a red house", "night")]
     ours = decode(
         denoise(
@@ -165,7 +165,7 @@ def test_depth_at_full_strength_gives_the_pixels_of_the_stock_pipeline(
     picture = scenery(SIDE, SIDE)
     request = ask(picture, action="refine", guidance=4.0, **guide(slope() if given else None))
     area = area_of(request)
-    plan = make_plan(request, library.models()[0], selected_size(area))
+    plan = make_plan(request, library.models()[0], selected_rect(area))
     scene = make_scene(request, plan, area)
 
     def as_it_is(_: str, drawn: np.ndarray, __: bool) -> np.ndarray:

@@ -27,7 +27,7 @@ def a_model(native: int = 512, largest: int = 1024, multiple: int = 8) -> ModelI
 
 
 def plan_of(width: int, height: int, model: ModelInfo, **request: object) -> JobPlan:
-    return make_plan(ask(scenery(width, height), **request), model, Size(width, height))
+    return make_plan(ask(scenery(width, height), **request), model, Rect(0, 0, width, height))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_sides_are_whole_multiples_and_padding_is_less_than_one(
     )
     # Only the numbers of the region matter; pictures of that size would only cost time.
     object.__setattr__(request, "region", Rect(0, 0, width, height))
-    plan = make_plan(request, model, Size(width, height))
+    plan = make_plan(request, model, Rect(0, 0, width, height))
     for side, content in (
         (plan.size.width, plan.content.width),
         (plan.size.height, plan.content.height),
@@ -122,8 +122,8 @@ def test_the_action_chooses_what_the_noise_is_laid_over(
 
 
 def test_guidance_of_one_and_zero_both_mean_none() -> None:
-    passes = [plan_of(64, 64, a_model(), guidance=g).passes for g in (0.0, 1.0, 1.5)]
-    assert passes == [1, 1, 2]
+    guided = [plan_of(64, 64, a_model(), guidance=g).guided for g in (0.0, 1.0, 1.5)]
+    assert guided == [False, False, True]
 
 
 def test_a_plan_can_be_printed_and_compared() -> None:
