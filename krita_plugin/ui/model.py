@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...protocol.messages import MOST_CLIP_SKIP, MOST_STEPS, ModelInfo
+from ...protocol.messages import DETAILS, MOST_CLIP_SKIP, MOST_STEPS, ModelInfo
 from ..qt import QtWidgets, Signal
 from ..state import Settings
 from .parts import Combo, Fold, column, label, real_spin, row, spin
 from .words import tr
+
+_DETAILS = {"auto": "Automatic", "fast": "Fast", "full": "Full"}
 
 
 class ModelGroup(QtWidgets.QWidget):
@@ -36,6 +38,13 @@ class ModelGroup(QtWidgets.QWidget):
                 "one (clip skip)"
             ),
         )  # fmt: skip
+        tip = tr(
+            "How finely large areas are painted. Fast: once, at the size that the model paints best, "
+            "then enlarged. Full: worked over again at their own size, which takes several times as "
+            "long (two passes, hires fix). Automatic: full on a fast graphics card."
+        )
+        self.detail = Combo("detail", tip)
+        self.detail.offer([(name, tr(_DETAILS[name])) for name in DETAILS])
         lines = column(self)
         lines.addLayout(row(label(tr("Model")), self.combo, stretch=1))
         lines.addWidget(self.fold)
@@ -44,6 +53,8 @@ class ModelGroup(QtWidgets.QWidget):
         inner.addLayout(row(label(tr("Guidance")), self.guidance, stretch=1))
         inner.addLayout(row(label(tr("Sampler")), self.sampler, stretch=1))
         inner.addLayout(row(label(tr("Clip skip")), self.clip_skip, stretch=1))
+        inner.addLayout(row(label(tr("Detail"), tip), self.detail, stretch=1))
+        self.detail.currentIndexChanged.connect(lambda index: self.changed.emit())
         self.combo.currentIndexChanged.connect(lambda index: self._use_defaults())
 
     @property
@@ -61,6 +72,7 @@ class ModelGroup(QtWidgets.QWidget):
     def show_settings(self, settings: Settings) -> None:
         """The model and its numbers; None leaves a number at the model's own."""
         self.combo.choose(settings.model)
+        self.detail.choose(settings.detail)
         if settings.steps is not None:
             self.steps.setValue(settings.steps)
         if settings.guidance is not None:

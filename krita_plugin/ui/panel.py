@@ -175,6 +175,7 @@ class Panel(QtWidgets.QWidget):
             guidance=self.model.guidance.value(),
             sampler=self.model.sampler.currentData(),
             clip_skip=self.model.clip_skip.value(),
+            detail=self.model.detail.currentData(),
         )
 
     @property
@@ -299,7 +300,7 @@ class Panel(QtWidgets.QWidget):
         self.area.show_soft_edge(None if selection is None else capture.soft_edge(selection))
         self.area.edge.setEnabled(selection is not None)
         self.area.outline.setEnabled(settings.paint_from == LAYER and self.action != "fill")
-        times = 1.0
+        times = at_best = 1.0
         if canvas is not None and model is not None:
             # What is in the way is said at the press.
             with contextlib.suppress(capture.CaptureError, LocalError):
@@ -307,5 +308,6 @@ class Panel(QtWidgets.QWidget):
                     canvas = enlarged(canvas, self.expand.chosen)
                 plan = capture.plan(canvas, self.action, settings, model, most_pixels=2**40)
                 times = capture.enlargement(plan, settings, model)
-        self.remarks.show_enlargement(times)
+                at_best = capture.enlargement(plan, replace(settings, detail="full"), model)
+        self.remarks.show_enlargement(times, at_best)
         self.remarks.show_canvas(self._canvas)

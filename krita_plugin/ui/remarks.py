@@ -21,18 +21,20 @@ class Remarks(QtWidgets.QWidget):
             line.setVisible(False)
         self.setVisible(False)
 
-    def show_enlargement(self, times: float) -> None:
-        """Say that the result will be enlarged; 1.0 says nothing."""
-        _show(
-            self.enlarged,
-            tr(
-                "Will be enlarged {times} times from what the model paints: less of the picture or "
-                "a tighter context is sharper.",
-                times=f"{times:.1f}",
-            )
-            if times > 1
-            else "",
+    def show_enlargement(self, times: float, at_best: float) -> None:
+        """Say that the result will be enlarged; 1.0 says nothing.
+
+        at_best: how many times with all the detail that the model can paint here.
+        """
+        hint = (
+            tr('less of the picture or "Detail: Full" under Advanced is sharper.')
+            if at_best < times
+            else tr("less of the picture or a tighter context is sharper.")
         )
+        said = tr(
+            "Will be enlarged {times} times from what the model paints:", times=f"{times:.1f}"
+        )
+        _show(self.enlarged, f"{said} {hint}" if times > 1 else "")
         self._fold()
 
     def show_canvas(self, canvas: Canvas | None) -> None:

@@ -252,6 +252,17 @@ def test_an_enlargement_is_known_before_the_press(side, strength, times):
     assert capture.enlargement(plan, settings, MODEL) == pytest.approx(times, rel=0.02)
 
 
+def test_with_full_detail_it_is_enlarged_less():
+    model = replace(MODEL, finest=4 * MODEL.native**2)
+    plan = capture.plan(
+        canvas.Canvas(Size(256, 256)), "refine", Settings(), model, most_pixels=10**9
+    )
+    fast, full = (capture.enlargement(plan, Settings(detail=d), model) for d in ("fast", "full"))
+    assert (fast, full) == (4, 2)
+    document = Easel(256, 256, [PAPER], (Rect(100, 100, 40, 40), 255))
+    assert request_of(document, "fill", Settings(detail="full")).detail == "full"
+
+
 def test_guides_and_layers_left_out_are_not_part_of_the_source():
     document = easel(PAPER, replace(MARK, id="line"), replace(MARK, bounds=(0, 0, 9, 9)))
     settings = Settings(

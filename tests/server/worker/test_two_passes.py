@@ -15,6 +15,7 @@ from painting import (
     as_image,
     ask,
     composite,
+    in_memory,
     make_tiny_engine,
     painted,
     rectangle,
@@ -28,8 +29,8 @@ from velatura.protocol.region import Rect, Size
 from velatura.server.worker import paint
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import Cancelled
-from velatura.server.worker.runs import Pass, run
 from velatura.server.worker.plan import JobPlan, make_plan, make_tiles, passes, with_detail
+from velatura.server.worker.runs import Pass, run
 from velatura.server.worker.tiles import tiled
 
 # The tiny model paints 64 x 64 best.
@@ -226,14 +227,14 @@ def test_a_cancel_in_the_second_pass_stops_before_its_next_tile(engine: Engine, 
     with pytest.raises(Cancelled):
         engine.run(ask(scenery(SIDE, SIDE), **FULL), said.append, cancelled)
     assert sum(m.step == at for m in said) == 1
-    assert "forward" not in vars(engine._models.get("tiny", lambda: None).unet)
+    assert "forward" not in vars(in_memory(engine).unet)
     assert painted(engine, ask(scenery(SIDE, SIDE), HARD)).any()
 
 
 def test_tiles_that_see_everything_are_the_untiled_network(engine: Engine) -> None:
     """One tile as large as the picture: the mixing itself changes nothing."""
     painted(engine, ask(scenery(64, 64), controls=(Control(kind="line"),), steps=1))
-    unet = engine._models.get("tiny", lambda: None).unet
+    unet = in_memory(engine).unet
     net = engine._control_nets.get(("tiny", "line"), lambda: None)
     latents, text = torch.randn(2, 4, 8, 8), torch.randn(2, 77, unet.config.cross_attention_dim)
     lines = torch.rand(2, 3, 64, 64)
