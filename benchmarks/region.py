@@ -1,23 +1,27 @@
 """What a live picture costs against the size of the edit and of the canvas, and whether the edit shows.
 
 In process, without the wire (benchmarks/live.py measures that): the worker's engine paints a canvas of
-the starter's world after each edit, interleaved with edits of every pixel, which repaint all of it.
+1024 x 1024 pixels of the starter's world after each edit, in turns with edits of every pixel, which
+repaint all of it. On a CPU it uses one core and counts that core's time: the work that a picture costs,
+whatever else runs, and not how well it spreads over cores that Krita wants too.
 
-1. ``edits``: median time by the edit's share of the frame, and how many times cheaper than all of it.
+1. ``edits``: median time by the edit's share of the frame, and how many times cheaper than all of it
+   (the median of the turns' own ratios).
 2. ``quality``: the part that was repainted beside the same canvas painted as a whole. ``seam``: how
    much larger the colour step across a rectangle around the edit is than in the whole picture there,
    for the worst of all rectangles from the edit to where the new pixels end; ``left``: the change of
    the picture away from the edit, by region and by whole frames; ``apart``: the difference of both
-   within the edit, beside what the edit changed. Levels of 255, means of the pictures.
-3. ``canvases``: median time of an edit of 2 % by the side of the canvas.
+   within the edit, beside what the edit changed. Levels of 255, means of the pictures, which have the
+   model's native size: on a larger canvas every step is a slope.
+3. ``canvases``: median time by the side of the canvas, of an edit as large as 2 % of the smallest one
+   (``brush``), and of one of 2 % of each (``share``): 64 times the pixels on the largest.
 
-    python -m benchmarks.region [--model starter] [--models FOLDER] [--times 5] [--pictures 6] [--json]
+    python -m benchmarks.region [--model starter] [--models FOLDER] [--times 9] [--pictures 8] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 import uuid
@@ -37,6 +41,9 @@ from velatura.server.worker.engine import Engine
 from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.pixels import to_array
 
+from benchmarks import report
+
+SIDE = 1024
 EDITS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 CANVASES = (1024, 2048, 4096, 8192)
 # Scenes beyond those that the starter was trained or tested on.
@@ -73,12 +80,12 @@ class Session:
         )
         self._revision += 1
         results: list[LiveResult] = []
-        start = time.perf_counter()
+        start = _clock()
         self._canvas.apply(frame)
         self._engine.paint_live(
             self._canvas, lambda e: results.append(e) if isinstance(e, LiveResult) else None
         )
-        took = time.perf_counter() - start
+        took = _clock() - start
         self._canvas.sent()
         (result,) = results
         pixels = to_array(result.picture)
@@ -106,7 +113,7 @@ class Session:
 
 
 def cost_of_edits(engine: Engine, model: ModelInfo, times: int) -> dict[str, object]:
-    session = Session(engine, model, 0, model.native)
+    session = Session(engine, model, 0, SIDE)
     rng = np.random.default_rng(0)
     taken: dict[float, list[float]] = {share: [] for share in (*EDITS, 1.0)}
     for turn in range(times + 1):
@@ -116,10 +123,14 @@ def cost_of_edits(engine: Engine, model: ModelInfo, times: int) -> dict[str, obj
             if turn:  # the first warms up
                 seconds.append(took)
     session.close()
-    medians = {share: statistics.median(seconds) for share, seconds in taken.items()}
     return {
-        f"{share:.0%}": {"ms": 1000 * median, "times_cheaper": medians[1.0] / median}
-        for share, median in medians.items()
+        f"{share:.0%}": {
+            "ms": 1000 * statistics.median(seconds),
+            "times_cheaper": statistics.median(
+                whole / part for whole, part in zip(taken[1.0], seconds, strict=True)
+            ),
+        }
+        for share, seconds in taken.items()
     }
 
 
@@ -177,49 +188,48 @@ def _step(picture: np.ndarray, place: Rect) -> float:
     return float(np.mean(steps)) if steps else 0.0
 
 
-def cost_of_canvases(engine: Engine, model: ModelInfo, times: int) -> dict[str, float]:
+def cost_of_canvases(engine: Engine, model: ModelInfo, times: int) -> dict[str, object]:
     rng = np.random.default_rng(1)
     costs = {}
     for side in CANVASES:
         session = Session(engine, model, 1, side)
-        taken = [session.paint(session.stroke(0.02, rng))[1] for _ in range(times + 1)]
+        taken: dict[str, list[float]] = {"brush_ms": [], "share_ms": []}
+        for _ in range(times + 1):
+            for kind, whole in (("brush_ms", CANVASES[0]), ("share_ms", side)):
+                rect = session.stroke(0.02 * (whole / side) ** 2, rng)
+                taken[kind].append(1000 * session.paint(rect)[1])
         session.close()
-        costs[str(side)] = 1000 * statistics.median(taken[1:])
+        costs[str(side)] = {kind: statistics.median(ms[1:]) for kind, ms in taken.items()}
     return costs
 
 
-def measure(model: str, folders: list[Path], times: int, pictures: int) -> dict[str, object]:
+def _clock() -> float:
+    """Seconds: of this core on a CPU, of the wall where a device computes."""
+    return time.perf_counter() if choose_device()[0] != "cpu" else time.thread_time()
+
+
+def measure(given: argparse.Namespace) -> dict[str, object]:
+    torch.set_num_threads(1)
     device, dtype, name = choose_device()
-    engine = Engine(Library(folders), torch.device(device), dtype, name)
-    info = next(one for one in engine.catalogue().models if one.name == model)
+    engine = Engine(Library(given.models), torch.device(device), dtype, name)
+    info = next(one for one in engine.catalogue().models if one.name == given.model)
     return {
         "device": name,
-        "model": model,
-        "times": times,
-        "edits": cost_of_edits(engine, info, times),
-        "quality": quality(engine, info, pictures, 0.05),
-        "canvases": cost_of_canvases(engine, info, times),
+        "model": given.model,
+        "edits": cost_of_edits(engine, info, given.times),
+        "quality": quality(engine, info, given.pictures, 0.05),
+        "canvases": cost_of_canvases(engine, info, given.times),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="starter")
-    parser.add_argument("--models", type=Path, action="append", default=[])
-    parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=6)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    figures = measure(given.model, given.models, given.times, given.pictures)
-    if given.json:
-        print(json.dumps(figures, indent=1))
-        return
-    print(f"{figures['model']} on {figures['device']}")
-    for part in ("edits", "quality", "canvases"):
-        print(part)
-        for name, value in figures[part].items():  # type: ignore[attr-defined]
-            print(f"  {name:16} {value}")
-
-
 if __name__ == "__main__":
-    main()
+    report.run(
+        __doc__,
+        measure,
+        {
+            "--model": {"default": "starter"},
+            "--models": {"type": Path, "action": "append", "default": []},
+            "--times": {"type": int, "default": 9},
+            "--pictures": {"type": int, "default": 8},
+        },
+    )

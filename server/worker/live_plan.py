@@ -21,11 +21,11 @@ from velatura.server.worker.plan import LATENT_CELL
 _MOST_AREA = 1.5
 # Of the native side: how far a change reaches, over how much the new pixels fade, and what the model
 # sees beyond them, around each change; and the side of the smallest crop.
-_REACH, _FADE, _SEEN, _LEAST = 1 / 32, 3 / 64, 1 / 32, 1 / 2
+_REACH, _FADE, _SEEN, _LEAST = 1 / 64, 3 / 64, 1 / 64, 3 / 8
 # Sides of crops are multiples of this part of the native side: few shapes, each prepared once.
-_BUCKET = 1 / 8
+_BUCKET = 1 / 16
 # Below this side (model pixels) a UNet's deepest layers see a single cell.
-_LEAST_SIDE = 64
+_LEAST_SIDE = 48
 # Above this part of the picture a crop saves too little to be worth its border.
 _WORTH_IT = 0.6
 _WHITE = 255
@@ -166,8 +166,7 @@ def show(shown: np.ndarray, rect: Rect, plan: LivePlan) -> tuple[Rect, np.ndarra
         x, y = left, top
     height = min(rgb.shape[0], plan.area.height - y)
     width = min(rgb.shape[1], plan.area.width - x)
-    opaque = np.full((height, width, 1), _WHITE, np.uint8)
-    return Rect(x, y, width, height), np.concatenate([rgb[:height, :width], opaque], -1)
+    return Rect(x, y, width, height), cv2.cvtColor(rgb[:height, :width], cv2.COLOR_RGB2RGBA)
 
 
 def crop_around(rect: Rect | None, plan: LivePlan) -> Crop:
@@ -249,7 +248,7 @@ def _on_white(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8 straight alpha laid on white: (H, W, 3)."""
     alpha = pixels[..., 3:]
     if alpha.min(initial=_WHITE) == _WHITE:
-        return np.ascontiguousarray(pixels[..., :3])
+        return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
     a = alpha.astype(np.uint16)
     mixed = pixels[..., :3] * a + _WHITE * (_WHITE - a)
     return ((mixed + 127) // _WHITE).astype(np.uint8)

@@ -111,7 +111,8 @@ class Recorded:
             # who paint on a CPU rarely have, and that takes minutes.
             warnings.simplefilter("ignore")
             arguments = _flat(_resized(given, _ODD))
-            return torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
+            recorded = torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
+            return torch.jit.freeze(recorded)
 
 
 def _resized(given: Given, size: tuple[int, int]) -> Given:

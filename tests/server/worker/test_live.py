@@ -100,7 +100,7 @@ def test_a_small_change_repaints_a_crop_and_leaves_the_rest_as_it_was(easel, eng
     easel.brush(SPOT)
     with Passes() as crop:
         result = easel.paint()
-    assert sum(crop.cells) == sum(whole.cells) / 2
+    assert sum(crop.cells) <= sum(whole.cells) / 2
     assert result.revision == 2
     changed = (easel.shown != before).any(-1)
     assert changed[SPOT.y : SPOT.bottom, SPOT.x : SPOT.right].mean() > 0.9
