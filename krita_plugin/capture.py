@@ -237,6 +237,7 @@ def build_request(
         else Image(width, height, "gray8", pixels.selection),
         prompt=settings.prompt,
         negative=settings.negative,
+        style=settings.style,
         strength=settings.strength / 100 if ACTIONS[plan.action].takes_strength else 1.0,
         steps=settings.steps or model.steps,
         guidance=model.guidance if settings.guidance is None else settings.guidance,

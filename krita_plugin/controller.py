@@ -60,6 +60,7 @@ class Controller(QtCore.QObject):
         link.state_changed.connect(self._link_changed)
         link.catalogue.connect(panel.show_models)
         link.addons.connect(panel.show_addons)
+        link.styles.connect(panel.show_styles)
         link.limits.connect(self._limit)
         link.result.connect(self._arrived)
         link.control_map.connect(self._traced)

@@ -52,6 +52,7 @@ class Link(QtCore.QObject):
     """What the GUI holds. Every signal arrives on the GUI thread.
 
     state_changed(LinkState), catalogue(tuple of ModelInfo), addons(tuple of AddOnInfo),
+    styles(tuple of Style),
     limits(Limits).
     result(Result): each variant once; call ``placed`` when the painter has it.
     control_map(ControlMap): the answer to an Annotate; nothing need be placed.
@@ -63,6 +64,7 @@ class Link(QtCore.QObject):
     state_changed = Signal(object)
     catalogue = Signal(object)
     addons = Signal(object)
+    styles = Signal(object)
     limits = Signal(object)
     result = Signal(object)
     control_map = Signal(object)
@@ -353,6 +355,7 @@ class _Line:
         elif isinstance(event, m.Catalogue):
             self._link.catalogue.emit(event.models)
             self._link.addons.emit(event.addons)
+            self._link.styles.emit(event.styles)
         elif isinstance(event, m.Status):
             self._tell(state.worker_state(event))
 

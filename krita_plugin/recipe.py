@@ -15,6 +15,7 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.errors import LocalError
 from ..protocol.region import Rect, Size
+from ..protocol.style import Style
 from .state import ACTIONS, Guide, Settings
 
 VERSION = 1
@@ -136,9 +137,15 @@ def from_json(value: Any) -> Recipe | None:
         settings = dict(value["settings"])
         guides = tuple(Guide(**guide) for guide in settings.pop("guides"))
         leave_out = tuple(settings.pop("leave_out"))
+        style = settings.pop("style", None)
         return Recipe(
             action=_known(value["action"]),
-            settings=Settings(**settings, guides=guides, leave_out=leave_out),
+            settings=Settings(
+                **settings,
+                guides=guides,
+                leave_out=leave_out,
+                style=None if style is None else Style(**style),
+            ),
             canvas=Size(**value["canvas"]),
             region=Rect(**value["region"]),
             seed=int(value["seed"]),

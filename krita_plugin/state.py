@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..protocol import messages as m
+from ..protocol.style import Style
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ VISIBLE, LAYER, AUTOMATIC = "visible", "layer", "auto"
 # How many pictures a press paints where the painter leaves it to us (0 in Memory): a GPU paints
 # several while one looks at the first; refining rarely needs a choice.
 AUTOMATIC_VARIANTS = 3
+_LIVE_SAMPLER = "LCM"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Settings:
     model: a name of the catalogue. steps, guidance, sampler: None means the model's own.
     clip_skip: which layer of the text encoder is read, 1 the last.
     context: how much around the selection the model sees, one of region.CONTEXTS.
+    style: whose words go around the prompts.
     soft_edge: canvas pixels, None for what suits the selection. detail: how finely large areas are
     painted, one of messages.DETAILS. leave_out: ids of layers that are
     not part of what is painted over.
@@ -114,6 +117,11 @@ class Settings:
     sampler: str | None = None
     clip_skip: int = 1
     detail: str = "auto"
+    style: Style | None = None
+
+    @property
+    def live_sampler(self) -> str:
+        return (self.style.live_sampler if self.style is not None else None) or _LIVE_SAMPLER
 
     @property
     def active_guides(self) -> tuple[Guide, ...]:
@@ -136,6 +144,7 @@ class Memory:
     paint_from: str = AUTOMATIC
     variants: int = 0
     model: str = ""
+    style: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -143,6 +152,7 @@ class Memory:
             "paint_from": self.paint_from,
             "variants": self.variants,
             "model": self.model,
+            "style": self.style,
         }
 
     @classmethod
@@ -154,7 +164,7 @@ class Memory:
         for name, percent in kept.items() if isinstance(kept, dict) else ():
             if name in strengths and isinstance(percent, int) and 1 <= percent <= 100:
                 strengths[name] = percent
-        variants, model = value.get("variants"), value.get("model")
+        variants, model, style = (value.get(name) for name in ("variants", "model", "style"))
         return cls(
             strengths=strengths,
             paint_from=_one_of((VISIBLE, LAYER), value.get("paint_from"), AUTOMATIC),
@@ -162,6 +172,7 @@ class Memory:
             if isinstance(variants, int) and 0 <= variants <= m.MOST_VARIANTS
             else 0,
             model=model if isinstance(model, str) else "",
+            style=style if isinstance(style, str) else "",
         )
 
     def with_strength(self, action: str, percent: int) -> Memory:

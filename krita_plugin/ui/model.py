@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...protocol.messages import DETAILS, MOST_CLIP_SKIP, MOST_STEPS, ModelInfo
+from ...protocol.style import Style
 from ..qt import QtWidgets, Signal
 from ..state import Settings
 from .parts import Combo, Fold, column, label, real_spin, row, spin
@@ -73,13 +74,24 @@ class ModelGroup(QtWidgets.QWidget):
         """The model and its numbers; None leaves a number at the model's own."""
         self.combo.choose(settings.model)
         self.detail.choose(settings.detail)
-        if settings.steps is not None:
-            self.steps.setValue(settings.steps)
-        if settings.guidance is not None:
-            self.guidance.setValue(settings.guidance)
-        if settings.sampler is not None:
-            self.sampler.choose(settings.sampler)
+        self._show_numbers(settings)
         self.clip_skip.setValue(settings.clip_skip)
+
+    def use_style(self, style: Style | None) -> None:
+        """A style's model and numbers; what it leaves out, and all for None, is the model's own."""
+        if style is not None and style.model is not None:
+            self.combo.choose(style.model)
+        self._use_defaults()
+        if style is not None:
+            self._show_numbers(style)
+
+    def _show_numbers(self, numbers: Settings | Style) -> None:
+        if numbers.steps is not None:
+            self.steps.setValue(numbers.steps)
+        if numbers.guidance is not None:
+            self.guidance.setValue(numbers.guidance)
+        if numbers.sampler is not None:
+            self.sampler.choose(numbers.sampler)
 
     def offer(self, models: tuple[ModelInfo, ...]) -> None:
         before = self.model

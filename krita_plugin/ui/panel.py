@@ -8,6 +8,7 @@ from typing import Any
 
 from ...protocol.errors import LocalError
 from ...protocol.messages import AddOnInfo, ModelInfo
+from ...protocol.style import Style
 from .. import capture
 from ..canvas import Canvas, enlarged, suits_layer, what_to_do
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
@@ -40,6 +41,7 @@ from .remarks import Remarks
 from .source import SourceRow
 from .strength import StrengthRow
 from .strip import Strip
+from .style import StyleRow
 
 
 class Panel(QtWidgets.QWidget):
@@ -80,11 +82,13 @@ class Panel(QtWidgets.QWidget):
         self.guide = GuideGroup()
         self.live = LiveRow()
         self.live_options = LiveOptions()
+        self.style_row = StyleRow()
         self.model = ModelGroup()
         self._arrange()
         self.source.combo.choose(self.memory.paint_from)
         self.chance.variants.setValue(self.memory.variants)
         self.model.want(self.memory.model)
+        self.style_row.want(self.memory.style)
         self._connect()
         self._show_action()
 
@@ -96,6 +100,7 @@ class Panel(QtWidgets.QWidget):
             self.source,
             self.area,
             self.chance,
+            self.style_row,
             self.model,
             self.guide,
         ):
@@ -133,6 +138,7 @@ class Panel(QtWidgets.QWidget):
         self.press.chosen.connect(self._choose)
         self.strength.changed.connect(self._strength_moved)
         self.model.changed.connect(self._model_changed)
+        self.style_row.chosen.connect(self._style_chosen)
         self.source.changed.connect(self._remember)
         for changed in (self.source.changed, self.area.changed, self.expand.changed):
             changed.connect(self._show_area)
@@ -176,6 +182,7 @@ class Panel(QtWidgets.QWidget):
             sampler=self.model.sampler.currentData(),
             clip_skip=self.model.clip_skip.value(),
             detail=self.model.detail.currentData(),
+            style=self.style_row.style,
         )
 
     @property
@@ -203,6 +210,9 @@ class Panel(QtWidgets.QWidget):
         self._addons = addons
         self._offer_addons()
 
+    def show_styles(self, styles: tuple[Style, ...]) -> None:
+        self.style_row.offer(styles)
+
     def show_canvas(self, canvas: Canvas | None, layers: list[tuple[str, str]]) -> None:
         """layers: (id, name) of those that hold a picture, topmost first."""
         before = None if self._canvas is None else what_to_do(self._canvas)
@@ -226,6 +236,7 @@ class Panel(QtWidgets.QWidget):
         if settings.seed is not None:
             self.chance.show_seed(settings.seed)
             self.chance.lock.setChecked(True)
+        self.style_row.show_style(settings.style)
         self.model.show_settings(settings)
         self.guide.show_guides(settings.guides)
         self.memory = self.memory.with_strength(action, settings.strength)
@@ -270,13 +281,19 @@ class Panel(QtWidgets.QWidget):
         model = self.model.model
         self.prompts.add.offer(self._addons, 0 if model is None else model.text_width)
 
+    def _style_chosen(self) -> None:
+        """The style's numbers, else the model's own; from here on they are the painter's."""
+        self.model.use_style(self.style_row.style)
+        self._remember()
+
     def _remember(self) -> None:
-        model = self.model.model
+        model, style = self.model.model, self.style_row.style
         self.memory = replace(
             self.memory,
             paint_from=self.source.combo.currentData(),
             variants=self.chance.variants.value(),
             model=self.memory.model if model is None else model.name,
+            style="" if style is None else style.name,
         )
         self.remembered.emit()
 

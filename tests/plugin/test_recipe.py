@@ -11,6 +11,7 @@ from velatura.krita_plugin.state import FIRST_STRENGTHS, LAYER, Guide, Memory, S
 from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
+from velatura.protocol.style import Style
 
 DOT = Image(1, 1, "rgba8", bytes(4))
 
@@ -46,6 +47,7 @@ def made():
         leave_out=("{3}",),
         context="wide",
         variants=3,
+        style=Style(name="Oil", before="oil painting of ", guidance=6.0),
     )
     return recipe.of_result("fill", settings, request, result, "{9}")
 

@@ -25,6 +25,7 @@ from velatura.krita_plugin.state import (
 from velatura.krita_plugin.ui.panel import Panel
 from velatura.protocol import messages as m
 from velatura.protocol.region import Rect, Size
+from velatura.protocol.style import Style
 
 QTest = importlib.import_module(f"PyQt{QT_MAJOR}.QtTest").QTest
 KEY, LEFT = Qt.Key, Qt.MouseButton.LeftButton
@@ -209,6 +210,54 @@ def test_the_remembered_model_is_chosen_when_the_server_has_it(app):
     panel.show_models((MODEL, replace(MODEL, name="other")))
     assert panel.settings.model == "other"
     assert panel.settings.variants == 3
+
+
+OIL = Style(name="Oil", before="oil of ", model="other", sampler="Euler a", steps=33, guidance=6)
+
+
+def test_a_style_brings_its_model_and_numbers_and_none_gives_them_back(panel):
+    models = (MODEL, replace(MODEL, name="other", samplers=("LCM", "Euler a"), steps=30))
+    panel.show_models(models)
+    panel.show_styles((OIL, Style(name="Plain")))
+    assert panel.settings.style is None
+    assert find(panel, "style").currentText() == "None"
+    find(panel, "style").setCurrentIndex(1)
+    settings = panel.settings
+    assert (settings.style, settings.model, settings.sampler) == (OIL, "other", "Euler a")
+    assert (settings.steps, settings.guidance) == (33, 6.0)
+    assert "oil of ..." in find(panel, "style").toolTip()
+    assert panel.memory.style == "Oil"
+    find(panel, "steps").setValue(9)
+    panel.show_styles((OIL, Style(name="Plain")))
+    assert panel.settings.steps == 9, "the same catalogue again changes nothing"
+    find(panel, "style").setCurrentIndex(0)
+    settings = panel.settings
+    assert (settings.style, settings.model, settings.steps) == (None, "other", 30)
+    assert settings.sampler == "LCM"
+
+
+def test_the_remembered_style_is_chosen_when_the_server_has_it(app):
+    panel = Panel(Memory(FIRST_STRENGTHS, style="Oil"))
+    panel.show_models((MODEL,))
+    panel.show_styles((Style(name="Plain"),))
+    assert panel.settings.style is None
+    panel.show_styles((OIL,))
+    assert panel.settings.style == OIL
+    assert panel.settings.model == "tiny", "its model is not on this server"
+
+
+def test_a_recipes_style_is_the_one_of_then(panel):
+    panel.show_models((MODEL,))
+    panel.show_styles((OIL,))
+    then = replace(OIL, before="older oil of ")
+    panel.show_recipe("fill", Settings(style=then, model="tiny", steps=5), "{1}")
+    assert panel.settings.style == then
+    assert panel.settings.steps == 5
+    assert find(panel, "style").currentText() == "Oil (as it was)"
+    panel.show_recipe("fill", Settings(style=OIL, model="tiny"), "{1}")
+    assert find(panel, "style").currentText() == "Oil"
+    panel.show_recipe("fill", Settings(model="tiny"), "{1}")
+    assert panel.settings.style is None
 
 
 def test_each_guide_is_what_its_fields_say(panel, app):

@@ -1,0 +1,61 @@
+"""A painter's own style: a file that is put beside the others while Krita and the server run."""
+
+import json
+import os
+from pathlib import Path
+
+import kt
+from paint import SIDE, X, Y, label, layers, painted, picture, press, stack
+
+STYLE = """
+name = "Thick"
+model = "tiny"
+before = "oil painting of "
+negative = "watercolour"
+steps = 3
+guidance = 6.5
+"""
+
+
+def painted_layer(doc):
+    """``pixels, recipe = yield from painted_layer(doc)``; the layer is taken back again."""
+    press("a house")
+    yield layers(doc, 2)
+    yield from painted()
+    names = [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
+    kept = json.loads(bytes(doc.annotation(names[-1])))
+    pixels = bytes(stack(doc)[-1].pixelData(0, 0, SIDE, SIDE))
+    yield from kt.undo(doc)
+    yield layers(doc, 1)
+    return pixels, kept
+
+
+def paints_in_a_style_that_was_just_written():
+    doc = yield from picture()
+    kt.select(doc, X, Y, 64, 72)
+    yield label("Fill")
+    kt.find("seed").setText("7")
+    kt.find("seed_lock").setChecked(True)
+    combo = kt.find("style")
+    assert combo.currentText() == "None"
+    assert combo.findText("Watercolour") >= 0, "those that ship are there"
+    kt.find("steps").setValue(3)
+    kt.find("guidance").setValue(6.5)
+    plain, without = yield from painted_layer(doc)
+    assert without["settings"]["style"] is None
+
+    folder = Path(os.environ["VELATURA_HOME"], "styles")
+    folder.mkdir(exist_ok=True)
+    (folder / "thick.toml").write_text(STYLE, encoding="utf-8")
+    yield kt.until(lambda: combo.findText("Thick") >= 0, 60, "the new style to be offered")
+    combo.setCurrentIndex(combo.findText("Thick"))
+    assert kt.find("model").currentText() == "tiny"
+    assert (kt.find("steps").value(), kt.find("guidance").value()) == (3, 6.5)
+    pixels, kept = yield from painted_layer(doc)
+    assert pixels != plain, "the style changes nothing"
+    assert kept["settings"]["style"]["name"] == "Thick"
+    assert kept["settings"]["prompt"] == "a house"
+    assert kept["server"]["prompt"] == "oil painting of a house"
+    assert kept["server"]["style"]["negative"] == "watercolour"
+    combo.setCurrentIndex(0)
+    kt.find("seed_lock").setChecked(False)
