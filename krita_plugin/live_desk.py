@@ -9,7 +9,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from ..protocol import messages as m
@@ -22,10 +21,10 @@ from .link import Link
 from .live import NOTHING_SELECTED, SELECTION_LOST, Close, LivePolicy, Open
 from .live_area import Scope, framed
 from .live_picture import LivePicture
+from .live_recipe import live_recipe
 from .live_source import LiveSource
 from .overlay import Overlay
 from .qt import QtCore, QtGui, Signal
-from .recipe import Recipe, Selected
 from .state import LinkState
 from .ui.panel import Panel
 from .ui.words import tr
@@ -384,7 +383,16 @@ class LiveDesk(QtCore.QObject):
         if not self._on or picture is None or source is None or settings is None:
             return
         document, rect, rgba = source.document, picture.rect, picture.rgba()
-        made = self._recipe(document, settings, picture)
+        choice = self._panel.live_options.choice
+        made = live_recipe(
+            settings,
+            self._panel.settings,
+            choice,
+            document.size,
+            rect,
+            source.layer,
+            self._selection,
+        )
         name = recipe.layer_name(made.action, settings.prompt)
         active = document.active_layer
         # First: Krita handles events while it adds a layer.
@@ -410,31 +418,3 @@ class LiveDesk(QtCore.QObject):
         layer, self._left = self._left[1], None
         if any(x.id == layer for x in document.layers()):
             document.activate_layer(layer)
-
-    def _recipe(self, document: Document, settings: m.LiveOpen, picture: LivePicture) -> Recipe:
-        selection = self._selection
-        return Recipe(
-            action="refine" if selection is None else "refine_selection",
-            settings=replace(
-                self._panel.settings,
-                prompt=settings.prompt,
-                negative=settings.negative,
-                strength=round(100 * settings.strength),
-                paint_from=self._panel.live_options.choice.paint_from,
-                variants=1,
-                seed=settings.seed,
-                model=settings.model,
-            ),
-            canvas=document.size,
-            region=picture.rect,
-            seed=settings.seed,
-            source=self._source.layer if self._source is not None else None,
-            selection=None if selection is None else Selected(picture.rect, selection),
-            server={
-                "live": True,
-                "model": settings.model,
-                "steps": settings.steps,
-                "sampler": settings.sampler,
-                "guidance": settings.guidance,
-            },
-        )

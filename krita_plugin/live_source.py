@@ -10,6 +10,7 @@ from ..protocol.region import Rect
 from . import live, recipe
 from .document import Document, Layer
 from .live_area import LiveChoice
+from .live_recipe import is_live
 from .nodes import SRGB
 from .state import LAYER, Settings
 
@@ -87,7 +88,7 @@ class LiveSource:
         for key in self.document.annotation_keys():
             if recipe.is_key(key) and key not in self._made_live:
                 found = recipe.from_json(self.document.annotation(key))
-                self._made_live[key] = found is not None and bool(found.server.get("live"))
+                self._made_live[key] = is_live(found)
         return {recipe.layer_of(key) or "" for key, is_live in self._made_live.items() if is_live}
 
 

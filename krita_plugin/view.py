@@ -1,7 +1,7 @@
 """Where the painter looks: the widget that Krita draws a picture on, and the way there and back.
 
 Krita 5.2 says how canvas pixels are laid on it; for 5.1 it follows from zoom, rotation, mirror and
-the scroll bars, exactly to half a pixel of the screen.
+the scroll bars, to a pixel of the screen.
 """
 
 from __future__ import annotations

@@ -65,3 +65,7 @@ def test_a_layer_is_painted_live_inside_its_outline(live):
 
 def test_live_works_from_keys_in_canvas_only_mode(live):
     live("works_from_keys_in_canvas_only_mode")
+
+
+def test_the_picture_so_far_lies_over_the_canvas_cut_to_the_selection(live):
+    live("shows_the_picture_so_far_where_it_will_lie")

@@ -368,3 +368,28 @@ def works_from_keys_in_canvas_only_mode():
 
 def docker_without_showing():
     return next(d for d in Krita.instance().dockers() if d.objectName() == "velatura")
+
+
+def shows_the_picture_so_far_where_it_will_lie():
+    doc = yield from sheet()
+    kt.select(doc, 40, 50, 120, 100)
+    yield kt.until(lambda: kt.find("press").text() == "Fill", 10, "the button to say Fill")
+    rows = kt.history()
+    kt.type_text(kt.find("prompt"), "slow=80 a red boat")
+    kt.click(kt.find("press"))
+    yield kt.until(lambda: len(overlays()) == 1, 30, "the picture so far")
+    assert kt.history() == rows
+    assert len(layers(doc)) == 1
+    seen = overlays()[0]._shown
+    image, rect = seen.image, seen.rect
+
+    def alpha(x, y):
+        x, y = x - rect.x, y - rect.y
+        at = image.pixelColor(x * image.width() // rect.width, y * image.height() // rect.height)
+        return at.alpha()
+
+    assert alpha(100, 100) == 255
+    assert alpha(rect.x, rect.y) == 0
+    kt.click(kt.find("cancel"))
+    yield kt.until(lambda: not overlays(), 30, "the canvas to be clear again")
+    assert kt.history() == rows
