@@ -15,29 +15,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampler:
-    """``scheduler`` is the name of a diffusers class; ``options`` are set on top of its defaults."""
+    """``scheduler`` is the name of a diffusers class; ``options`` are set on top of its defaults.
+
+    anywhere: it can start in the middle of its schedule and go on from latents that were changed
+    between two steps; without that it paints from noise alone, and holds nothing.
+    """
 
     scheduler: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    anywhere: bool = True
 
 
-def _dpm(**options: Any) -> Sampler:
-    return Sampler("DPMSolverMultistepScheduler", options)
+# How the noise levels are spaced, by A1111's names: Karras et al. 2022 (equation 5); evenly in the
+# logarithm; evenly in the training steps down to the very last (Lin et al. 2023, "trailing"); by a
+# beta distribution (Lee et al. 2024).
+_SCHEDULES: Mapping[str, Mapping[str, Any]] = {
+    "": {},
+    "Karras": {"use_karras_sigmas": True},
+    "Exponential": {"use_exponential_sigmas": True},
+    "SGM Uniform": {"timestep_spacing": "trailing"},
+    "Beta": {"use_beta_sigmas": True},
+}
+_SPACED = {option for schedule in _SCHEDULES.values() for option in schedule}
+_ALL = tuple(_SCHEDULES)
+_SDE = {"algorithm_type": "sde-dpmsolver++"}
+# Stable Diffusion's own convention: latents are not clipped, the last step lands on the first
+# training step.
+# PLMS takes its first step twice, from a sample that it keeps for itself.
+_FROM_NOISE_ONLY = ("PLMS",)
+_DDIM = {"clip_sample": False, "set_alpha_to_one": False}
+# Name -> (diffusers class, options, schedules that its class knows).
+_SOLVERS: Mapping[str, tuple[str, Mapping[str, Any], tuple[str, ...]]] = {
+    "Euler": ("EulerDiscreteScheduler", {}, _ALL),
+    "Euler a": ("EulerAncestralDiscreteScheduler", {}, ("", "SGM Uniform")),
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", {}, _ALL),
+    "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", _SDE, _ALL),
+    "DPM++ 3M SDE": (
+        "DPMSolverMultistepScheduler",
+        {**_SDE, "solver_order": 3},
+        ("", "Karras", "Exponential"),
+    ),
+    "DPM++ SDE": ("DPMSolverSDEScheduler", {}, ("", "Karras", "SGM Uniform")),
+    "UniPC": ("UniPCMultistepScheduler", {}, ("", "Karras", "SGM Uniform")),
+    "DEIS": ("DEISMultistepScheduler", {}, ("", "Karras")),
+    "Heun": ("HeunDiscreteScheduler", {}, ("", "Karras", "Beta")),
+    "DPM2": ("KDPM2DiscreteScheduler", {}, ("", "Karras")),
+    "DPM2 a": ("KDPM2AncestralDiscreteScheduler", {}, ("", "Karras")),
+    "LMS": ("LMSDiscreteScheduler", {}, ("", "Karras")),
+    "DDIM": ("DDIMScheduler", _DDIM, ("", "SGM Uniform")),
+    "PLMS": ("PNDMScheduler", {"skip_prk_steps": True}, ("",)),
+    "LCM": ("LCMScheduler", {"set_alpha_to_one": False}, ("",)),
+    "TCD": ("TCDScheduler", {"set_alpha_to_one": False}, ("",)),
+}
 
-
+# The name that a painter reads -> what it is.
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
     {
-        "Euler": Sampler("EulerDiscreteScheduler"),
-        "Euler a": Sampler("EulerAncestralDiscreteScheduler"),
-        "DPM++ 2M Karras": _dpm(use_karras_sigmas=True),
-        # Stable Diffusion's own convention: latents are not clipped, the last step lands on the
-        # first training step.
-        "DDIM": Sampler("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
-        "LCM": Sampler("LCMScheduler", {"set_alpha_to_one": False}),
-        "Heun": Sampler("HeunDiscreteScheduler"),
-        "DPM++ 2M": _dpm(),
-        "UniPC": Sampler("UniPCMultistepScheduler"),
-        "DPM++ 2M SDE Karras": _dpm(use_karras_sigmas=True, algorithm_type="sde-dpmsolver++"),
+        f"{name} {schedule}".rstrip(): Sampler(
+            scheduler, {**options, **_SCHEDULES[schedule]}, name not in _FROM_NOISE_ONLY
+        )
+        for name, (scheduler, options, schedules) in _SOLVERS.items()
+        for schedule in schedules
     }
 )
 
@@ -54,10 +92,14 @@ _NOISE_SCHEDULE = (
 )
 
 
-def make_scheduler(sampler: str, config: Mapping[str, Any]) -> SchedulerMixin:
+def make_scheduler(
+    sampler: str, config: Mapping[str, Any], *, trailing: bool = False
+) -> SchedulerMixin:
     """A fresh scheduler for one run of the sampler called ``sampler``.
 
     ``config`` is a model's scheduler config; its noise schedule and prediction type are kept.
+    ``trailing``: the model was trained for a few steps that begin at the very last training step;
+    a schedule of another name is kept.
     Raises ModelError (``unsupported``) for a name that is not in SAMPLERS.
     """
     if sampler not in SAMPLERS:
@@ -71,4 +113,6 @@ def make_scheduler(sampler: str, config: Mapping[str, Any]) -> SchedulerMixin:
     schedule = {name: config[name] for name in _NOISE_SCHEDULE if name in config}
     # Stable Diffusion's pipelines insist on this offset; only "leading" schedules look at it.
     options = {"steps_offset": 1, **chosen.options}
+    if trailing and not options.keys() & _SPACED:
+        options["timestep_spacing"] = "trailing"
     return getattr(diffusers, chosen.scheduler).from_config(schedule, **options)

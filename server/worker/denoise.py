@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel, SchedulerMixin
 from velatura.models.families.base import Loaded
+from velatura.models.samplers import SAMPLERS
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.pipelines import make_pipeline
-from velatura.server.worker.plan import LATENT_CELL, JobPlan
+from velatura.server.worker.plan import LATENT_CELL, JobPlan, passes
 from velatura.server.worker.text import Text
 from velatura.server.worker.tiles import tiled
 
@@ -96,6 +97,18 @@ def renoise(
 
 
 @torch.inference_mode()
+def check_sampler(sampler: str, plan: JobPlan) -> None:
+    """Raises JobError (``unsupported``) for a sampler that cannot do what ``plan`` asks for."""
+    whole = all(one.start == "noise" and one.run == one.steps for one in passes(plan))
+    if not (whole or SAMPLERS[sampler].anywhere):
+        names = ", ".join(name for name, one in SAMPLERS.items() if one.anywhere)
+        raise JobError(
+            "unsupported",
+            f"sampler {sampler} paints whole pictures from noise only; for this there are: {names}.",
+            "sampler",
+        )
+
+
 def denoise(
     loaded: Loaded,
     plan: JobPlan,
@@ -122,6 +135,9 @@ def denoise(
         raise JobError(
             "invalid_field", f"steps does not fit this sampler: {error}", field="steps"
         ) from error
+    if hasattr(scheduler, "noise_sampler_seed"):
+        # It makes its noise itself.
+        scheduler.noise_sampler_seed = seed
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 4, plan.size.height // LATENT_CELL, plan.size.width // LATENT_CELL)
     noise = torch.randn(shape, generator=generator).to(loaded.device, loaded.dtype)
@@ -144,7 +160,8 @@ def denoise(
             whole = getattr(scheduler, "state_in_first_order", True)
             if whole or index == len(scheduler.timesteps):
                 now = hold(now, index)
-                done = -(-(step + 1) // scheduler.order)
+                # PLMS takes one step more than was asked for.
+                done = min(plan.run, -(-(step + 1) // scheduler.order))
                 on_step(done, lambda: _predict(seen, scheduler, index - 1, conditioning.guidance))
             return {"latents": now}
 

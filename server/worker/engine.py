@@ -37,6 +37,7 @@ from velatura.server.worker.addons import (
 )
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.control import control_map
+from velatura.server.worker.denoise import check_sampler
 from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
 from velatura.server.worker.live import GivenUp, LivePainter, check_live, make_live_tools
@@ -191,6 +192,7 @@ class Engine:
         report = Reporter(request.job, emit, cancelled, previews=request.previews)
         area = area_of(request)
         plan = make_plan(request, info, selected_rect(area))
+        check_sampler(request.sampler, plan)
         scene = make_scene(request, plan, area)
         if plan.run == 0:
             rgb, alpha = scene.source[..., :3], unchanged_alpha(request, scene)

@@ -80,6 +80,16 @@ def test_karras_changes_the_noise_levels():
     assert not torch.allclose(plain.sigmas, karras.sigmas)
 
 
+def test_a_few_step_model_begins_at_the_last_training_step_unless_the_painter_chose_a_spacing():
+    for name in SAMPLERS:
+        few, plain = (make_scheduler(name, SCHEDULE, trailing=t) for t in (True, False))
+        for scheduler in (few, plain):
+            scheduler.set_timesteps(4)
+        if "Karras" in name or "Exponential" in name or "Beta" in name:
+            assert torch.equal(few.timesteps, plain.timesteps)
+        assert float(few.timesteps[0]) > 990, name
+
+
 @pytest.mark.parametrize("name", ["", "euler", "../Euler", "Euler\nDDIM"])
 def test_an_unknown_sampler_gets_the_list_of_those_that_there_are(name):
     with pytest.raises(ModelError) as caught:

@@ -80,6 +80,14 @@ def test_a_lora_that_cannot_be_used_is_refused_by_name_before_a_model_is_loaded(
     assert engine.loaded() == ()
 
 
+def test_a_sampler_that_cannot_do_the_job_is_refused_before_a_model_is_loaded(tiny_folder) -> None:
+    engine = make_tiny_engine(tiny_folder)
+    with pytest.raises(JobError, match="sampler PLMS paints whole pictures"):
+        answers(engine, ask(scenery(), action="refine", strength=0.5, sampler="PLMS"))
+    assert engine.loaded() == ()
+    assert painted(engine, ask(scenery(), action="generate", sampler="PLMS")).any()
+
+
 def test_a_lora_that_a_later_variant_chooses_is_refused_at_once(tiny_folder) -> None:
     engine = make_tiny_engine(tiny_folder)
     request = ask(scenery(), prompt="a {red|<lora:ink:1>} boat", seed=20, variants=8)
