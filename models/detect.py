@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from velatura.models.distilled import FewSteps, of_file, of_folder
 from velatura.models.errors import ModelError
 from velatura.models.families import FAMILIES
 from velatura.models.families.base import Family, Found
+from velatura.models.families.sd2 import SD2
 from velatura.models.families.single import looks_like
 from velatura.models.samplers import SAMPLERS
 from velatura.models.weights import Header, find_weights, read_header, read_json
@@ -20,6 +22,8 @@ DEPTH_UNET = "unet-depth"
 _DEPTH_WORDS = "It keeps the depth of what is painted over; to generate it needs a depth guide."
 # A second copy of the weights that training kept; it is not loaded.
 _AVERAGES = "model_ema."
+_FEW_WORDS = "It was made to paint in {steps} steps or so, with little or no guidance."
+_SD_TURBO = 512
 # Beyond twice its native side a model repeats the subject.
 _LARGEST_OVER_NATIVE = 2
 
@@ -68,6 +72,8 @@ def describe(
     """What the catalogue says of a model; ModelError when its configs hold impossible numbers."""
     largest = min(family.largest, _LARGEST_OVER_NATIVE * found.native)
     words = [describe_words(path / "tokenizer"), _DEPTH_WORDS if found.extra == "depth" else ""]
+    if found.few:
+        words.append(_FEW_WORDS.format(steps=found.few.steps))
     try:
         return ModelInfo(
             name=name,
@@ -78,9 +84,9 @@ def describe(
             actions=family.actions,
             controls=controls,
             samplers=tuple(SAMPLERS),
-            sampler=family.sampler,
-            steps=family.steps,
-            guidance=family.guidance,
+            sampler=found.few.sampler if found.few else family.sampler,
+            steps=found.few.steps if found.few else family.steps,
+            guidance=found.few.guidance if found.few else family.guidance,
             words=" ".join(word for word in words if word),
             text_width=found.shape[-1],
         )
@@ -106,7 +112,7 @@ def _detect_folder(path: Path, unet: str) -> tuple[Family, Found]:
     for family in FAMILIES:
         found = family.detect(path, unet)
         if found is not None:
-            return family, found
+            return family, replace(found, few=_few_steps(path, unet))
     raise _unknown(str(read_json(path / "model_index.json").get("_class_name", "something else")))
 
 
@@ -115,8 +121,22 @@ def _detect_file(path: Path) -> tuple[Family, Found]:
     for family in FAMILIES:
         found = family.detect_file(header)
         if found is not None:
-            return family, found
+            few = of_file(path, header.metadata)
+            if few and few.kind == "turbo" and family is SD2:
+                # Distilled from the model that predicts v, whose mark it keeps, to predict noise.
+                found = replace(found, native=_SD_TURBO, schedule={})
+            return family, replace(found, few=few)
     raise _unknown(looks_like(header))
+
+
+def _few_steps(path: Path, unet: str) -> FewSteps | None:
+    scheduler = path / "scheduler" / "scheduler_config.json"
+    return of_folder(
+        path,
+        read_json(path / "model_index.json"),
+        read_json(path / unet / "config.json"),
+        read_json(scheduler) if scheduler.is_file() else {},
+    )
 
 
 def _unknown(looks: str) -> ModelError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velatura.models.distilled import FewSteps
 from velatura.models.weights import Header
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Found:
     shape     what a ControlNet must share with the UNet: block channels, then the width of the
               text embedding
     schedule  what a single file itself says of its noise schedule, as in a scheduler config
+    few       how it paints where it was distilled to do so in a few steps
     """
 
     native: int
@@ -36,6 +38,7 @@ class Found:
     extra: str
     shape: tuple[int, ...]
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    few: FewSteps | None = None
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Loaded:
     scheduler_config  the folder's ``scheduler_config.json``
     estimate_depth    makes the depth map of a picture, where a depth model brings what it needs
     extra             what the UNet takes beside the latents, as in Found
+    few_steps         it was distilled to paint in a few steps, from the last training step on
     text_encoder_2    its embeddings stand beside the first one's; it also gives the pooled text
     """
 
@@ -65,6 +69,7 @@ class Loaded:
     device: torch.device
     dtype: torch.dtype
     extra: str
+    few_steps: bool = False
     tokenizer_2: CLIPTokenizer | None = None
     text_encoder_2: CLIPTextModelWithProjection | None = None
 

@@ -120,6 +120,7 @@ def load(
         device=device,
         dtype=dtype,
         extra=found.extra,
+        few_steps=found.few is not None,
         **parts,
     )
     progress(1.0, "loaded")

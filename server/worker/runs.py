@@ -129,7 +129,7 @@ def run(
     """The latents that the model paints; raises JobError and what ``on_step`` and ``check`` raise."""
     request, loaded = one.request, tools.loaded
     conditioning = Conditioning(prompt, negative, request.guidance, one.controls)
-    scheduler = make_scheduler(request.sampler, loaded.scheduler_config)
+    scheduler = make_scheduler(request.sampler, loaded.scheduler_config, trailing=loaded.few_steps)
     return denoise(loaded, one.plan, scheduler, one.ground, conditioning, seed, on_step, check)
 
 
