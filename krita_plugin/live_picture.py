@@ -54,12 +54,13 @@ class LivePicture:
         """RGBA8, straight alpha: the layer that Keep makes."""
         if not self.masks:
             return rgba_bytes(self._image)
-        image = self._image.convertToFormat(_Format.Format_ARGB32)
-        alpha = QtGui.QImage(image.size(), _Format.Format_ARGB32_Premultiplied)
+        alpha = QtGui.QImage(self._image.size(), _Format.Format_ARGB32_Premultiplied)
         alpha.fill(QtCore.Qt.GlobalColor.white)
         _cut(alpha, self.masks)
-        image.setAlphaChannel(alpha.convertToFormat(_Format.Format_Alpha8))
-        return rgba_bytes(image)
+        # Not by QImage.setAlphaChannel: it premultiplies, and colours lose bits where alpha is low.
+        pixels = bytearray(rgba_bytes(self._image))
+        pixels[3::4] = rgba_bytes(alpha)[3::4]
+        return bytes(pixels)
 
 
 def _cut(image: Any, masks: Sequence[bytes]) -> None:

@@ -19,7 +19,9 @@ _BUSY, _AT_REST = "\u25cf", "\u25cb"
 
 
 class LiveRow(QtWidgets.QWidget):
-    """switched(on), paused(bool), kept(go_on: live goes on afterwards): the painter's wishes."""
+    """``picture`` is laid out by the panel, where there is room for it.
+
+    switched(on), paused(bool), kept(go_on: live goes on afterwards): the painter's wishes."""
 
     switched = Signal(bool)
     paused = Signal(bool)
@@ -52,9 +54,7 @@ class LiveRow(QtWidgets.QWidget):
         lines = column(self)
         lines.addLayout(row(self.switch, self.light, self.words, stretch=2))
         self.body = QtWidgets.QWidget()
-        inside = column(self.body)
-        inside.addWidget(self.picture)
-        inside.addLayout(row(self.pause, self.keep, self.keep_on))
+        self.body.setLayout(row(self.pause, self.keep, self.keep_on))
         lines.addWidget(self.body)
         self.switch.toggled.connect(self.switched)
         self.pause.toggled.connect(self._paused)

@@ -96,6 +96,7 @@ class Panel(QtWidgets.QWidget):
         options = QtWidgets.QWidget()
         below = column(options)
         for group in (
+            self.live.picture,
             self.live_options,
             self.source,
             self.area,

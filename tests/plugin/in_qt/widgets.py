@@ -12,6 +12,8 @@ import pytest
 from velatura.krita_plugin import state
 from velatura.krita_plugin.actions import KEY_ACTIONS
 from velatura.krita_plugin.canvas import NO_SIDES, Canvas, Limits, Sides
+from velatura.krita_plugin.images import rgba_bytes
+from velatura.krita_plugin.live_picture import LivePicture
 from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
 from velatura.krita_plugin.state import (
     FIRST_STRENGTHS,
@@ -24,6 +26,7 @@ from velatura.krita_plugin.state import (
 )
 from velatura.krita_plugin.ui.panel import Panel
 from velatura.protocol import messages as m
+from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
 from velatura.protocol.style import Style
 
@@ -465,7 +468,8 @@ def test_long_names_and_a_full_docker_never_widen_it(panel, app):
     app.processEvents()
     app.processEvents()
     assert panel.minimumSizeHint().width() <= 260
-    assert panel.width() == 260
+    assert panel.minimumSizeHint().height() <= 480
+    assert (panel.width(), panel.height()) == (260, 480)
     options = find(panel, "options")
     assert options.widget().width() <= options.viewport().width()
 
@@ -662,7 +666,8 @@ def test_what_live_says_and_its_picture_never_widen_the_docker(panel):
     find(panel, "live_options").click()
     QtWidgets.QApplication.processEvents()
     assert panel.minimumSizeHint().width() <= 260
-    assert panel.width() == 260
+    assert panel.minimumSizeHint().height() <= 480
+    assert (panel.width(), panel.height()) == (260, 480)
 
 
 def test_keys_switch_live_and_say_so(panel):
@@ -670,3 +675,31 @@ def test_keys_switch_live_and_say_so(panel):
     assert run(panel, "velatura_live") == "Live is on"
     assert run(panel, "velatura_live") == "Live is off"
     assert run(panel, "velatura_live_pause") == "Live is off"
+
+
+def live_result(revision, x, y, side, value):
+    picture = Image(side, side, "rgba8", bytes((value, 2, 3, 255)) * (side * side))
+    return m.LiveResult(job=LIVE, revision=revision, x=x, y=y, picture=picture)
+
+
+LIVE = "00000000-0000-4000-8000-00000000000a"
+
+
+def test_live_results_lie_on_one_another_and_are_cut_to_what_may_change(app):
+    picture = LivePicture(Rect(5, 6, 4, 4))
+    assert picture.is_empty
+    picture.lay(live_result(1, 0, 0, 4, 10))
+    picture.lay(live_result(2, 2, 2, 2, 200))
+    pixels = picture.rgba()
+    assert [pixels[4 * (4 * y + x)] for x, y in ((0, 0), (1, 3), (2, 2), (3, 3))] == [
+        *(10, 10),
+        *(200, 200),
+    ]
+    assert rgba_bytes(picture.shown()) == pixels
+    mask = bytes(range(0, 256, 16))
+    picture.masks = (mask,)
+    assert picture.rgba()[3::4] == mask
+    assert picture.rgba()[4::4] == pixels[4::4]  # straight alpha: the colours stay
+    assert rgba_bytes(picture.shown())[3::4] == mask
+    picture.masks = (mask, bytes(8) + b"\xff" * 8)
+    assert picture.rgba()[3::4] == bytes(8) + mask[8:]
