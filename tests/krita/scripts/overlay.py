@@ -88,13 +88,11 @@ def count_misplaced(without, over):
 
 
 POSES = {
-    "as it was": lambda canvas: None,
     "small": lambda canvas: canvas.setZoomLevel(0.57),
     "large": lambda canvas: canvas.setZoomLevel(2.3),
     "turned": lambda canvas: (canvas.setZoomLevel(1.0), canvas.setRotation(33.0)),
     "mirrored": lambda canvas: canvas.setMirror(True),
     "turned and mirrored": lambda canvas: (canvas.setZoomLevel(1.6), canvas.setRotation(250.0)),
-    "back": lambda canvas: (canvas.setMirror(False), canvas.setRotation(0), canvas.setZoomLevel(1)),
 }
 
 
