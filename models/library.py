@@ -14,18 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velatura.models.addons import AddOn, AddOnReader
-from velatura.models.control_nets import nets_beside, nets_in, serve
+from velatura.models.control_nets import Net, find_net, load_net, nets_beside, serve
 from velatura.models.detect import DEPTH_UNET, Weight, describe, detect, weigh
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
+from velatura.models.families.single import CONFIGS
 from velatura.models.items import SINGLE, Item, leads_out, list_items, stamps, stamps_in
-from velatura.models.places import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, Place, find_places
+from velatura.models.places import (
+    ANNOTATOR,
+    CHECKPOINT,
+    CONTROLNET,
+    EMBEDDING,
+    LORA,
+    Place,
+    find_places,
+)
 from velatura.models.weights import Digests, find_weights, read_json
 from velatura.protocol.messages import ModelInfo
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import ControlNetModel
 
 STARTER = Path(__file__).parent / "starter"
 _CONTROL_FOLDER = "controlnet"
@@ -47,7 +55,7 @@ class _Entry:
     path: Path
     family: Family
     found: Found
-    controls: Mapping[str, Path]
+    controls: Mapping[str, Net]
     info: ModelInfo
     stamp: Hashable
 
@@ -75,6 +83,7 @@ class Library:
         self._addons: tuple[AddOn, ...] = ()
         self._addon_reader = AddOnReader()
         self._detected: dict[Hashable, tuple[Family, Found] | ModelError] = {}
+        self._nets_found: dict[Hashable, Net | ModelError | None] = {}
         self._digests = Digests()
         self._digesting = ThreadPoolExecutor(1, "digest")
 
@@ -175,27 +184,39 @@ class Library:
 
     def load_control(
         self, model: str, kind: str, device: torch.device | str, dtype: torch.dtype
-    ) -> ControlNetModel:
-        """Load the ControlNet that serves ``kind`` for ``model``.
+    ) -> torch.nn.Module:
+        """Load the ControlNet that serves ``kind`` for ``model``; a union serves many kinds.
 
         Raises ModelError: ``unknown_model``, ``missing_weights`` when the model has none for that
         kind, ``unsupported`` when its files are broken.
         """
+        entry, net = self._entry(model), self.control(model, kind)
+        import torch
+
+        part = next((part for part in entry.found.parts if part.startswith("unet")), "unet")
+        config = entry.path if entry.path.is_dir() else CONFIGS / entry.family.name
+        with _naming(model):
+            unet = read_json(config / part / "config.json")
+            return load_net(net, unet, torch.device(device), dtype)
+
+    def annotators(self) -> dict[str, Path]:
+        """The trained detectors on disk (see annotators), by the names of their files."""
+        items = self.items(ANNOTATOR)
+        return {item.name.rpartition("/")[2]: item.path for item in items if not item.reason}
+
+    def control(self, model: str, kind: str) -> Net:
+        """The ControlNet that serves ``kind`` for ``model``. Raises ModelError as above."""
         entry = self._entry(model)
         if kind not in entry.controls:
             there = ", ".join(entry.controls) or "none"
             raise ModelError(
                 "missing_weights",
                 f"Model {_quote(model)} has no ControlNet for {kind} (it has: {there}); put one "
-                f"into {_CONTROL_FOLDER}/{entry.family.name}/{kind} in your models folder.",
+                f"for {entry.family.name} into {_CONTROL_FOLDER}/ in your models folder, with "
+                f"{kind} in its name.",
                 field="controls",
             )
-        import torch
-        from diffusers import ControlNetModel
-        from velatura.models.parts import load_part
-
-        with _naming(model):
-            return load_part(ControlNetModel, entry.controls[kind], torch.device(device), dtype)
+        return entry.controls[kind]
 
     def _entry(self, name: str) -> _Entry:
         self._scan()
@@ -230,6 +251,7 @@ class Library:
             except (ModelError, OSError) as error:
                 why = error.message if isinstance(error, ModelError) else "it cannot be read."
                 unusable.append(Unusable(name, item.path, f"Model {_quote(name)}: {why}"))
+        unusable += self._unusable_nets()
         self._entries, self._unusable, self._stamps = entries, tuple(unusable), now
         self._infos = tuple(entry.info for entry in entries.values())
         self._addons = self._addon_reader.read(
@@ -255,18 +277,47 @@ class Library:
             # Its guide goes into the UNet itself.
             info = describe(name, path, family, found, ("depth",))
             return _Entry(path, family, found, {}, info, stamp)
-        nets = [*nets_beside(path)]
-        for folder in self._control_folders():
-            nets += nets_in(folder / family.name)
-        roots = [item.root, *(place.path for place in self._places)]
-        inside = [net for net in nets if not leads_out(net[1], roots)]
-        controls = serve(inside, found.shape)
+        controls = serve(self._nets(path), found.shape)
         info = describe(name, path, family, found, tuple(controls))
         return _Entry(path, family, found, controls, info, stamp)
 
-    def _control_folders(self) -> Iterator[Path]:
-        for place in self._places:
-            yield from (folder.path for folder in place.folders if folder.kind == CONTROLNET)
+    def _nets(self, model: Path) -> Iterator[Net]:
+        """The ControlNets beside a model, and those in the folders for them."""
+        roots = [model, *(place.path for place in self._places)]
+        beside = [(kind, path) for kind, path in nets_beside(model) if not leads_out(path, roots)]
+        items = [
+            (item.name, item.path)
+            for item in self._items
+            if item.kind == CONTROLNET and not item.reason
+        ]
+        for name, path in (*beside, *items):
+            net = self._net(path, name)
+            if isinstance(net, Net):
+                yield net
+
+    def _unusable_nets(self) -> Iterator[Unusable]:
+        for item in self._items:
+            if item.kind == CONTROLNET:
+                net = self._net(item.path, item.name) if not item.reason else None
+                reason = net.message if isinstance(net, ModelError) else item.reason
+                if reason:
+                    why = f"ControlNet {_quote(item.name)}: {reason}"
+                    yield Unusable(item.name, item.path, why)
+
+    def _net(self, path: Path, name: str) -> Net | ModelError | None:
+        """Headers are large: each is read once for as long as its file stays the same."""
+        try:
+            status = path.stat()
+            inside = tuple(stamps_in(path, 1)) if path.is_dir() else ()
+            stamp = (path, status.st_size, status.st_mtime_ns, inside)
+            if stamp not in self._nets_found:
+                self._nets_found[stamp] = find_net(path, name)
+            return self._nets_found[stamp]
+        except ModelError as error:
+            self._nets_found[stamp] = error
+            return error
+        except OSError:
+            return None
 
     def _detect(self, path: Path, unet: str, stamp: Hashable) -> tuple[Family, Found]:
         """Headers are large: each is read once for as long as its file stays the same."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKPOINT, LORA, EMBEDDING, CONTROLNET = "checkpoint", "lora", "embedding", "controlnet"
+ANNOTATOR = "annotator"
 
 # Names of folders (in lower case) in ours, ComfyUI's and A1111's, and what lies in them.
 _KINDS: Mapping[str, str] = {
@@ -24,6 +25,7 @@ _KINDS: Mapping[str, str] = {
     "lycoris": LORA,
     "embeddings": EMBEDDING,
     "controlnet": CONTROLNET,
+    "annotators": ANNOTATOR,
 }
 # What makes a folder somebody else's: ours holds its checkpoints directly.
 _FOREIGN = {"checkpoints": "ComfyUI", "stable-diffusion": "A1111"}

@@ -43,6 +43,9 @@ CONTROL_KINDS: tuple[str, ...] = (
     "normal",
     "pose",
     "segmentation",
+    "straight",
+    "tile",
+    "inpaint",
 )
 # How finely large areas are painted: as the server chooses, in one pass, or in two.
 DETAILS: tuple[str, ...] = ("auto", "fast", "full")

@@ -1,7 +1,7 @@
 """Picture -> control map: what a ControlNet is shown.
 
 Public conventions: lines and edges are white on black, nearer is lighter; normals, poses and
-segmentations have their published colours.
+segmentations have their published colours; "tile" and "inpaint" show the picture itself.
 """
 
 from __future__ import annotations
@@ -9,51 +9,72 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from velatura.models.annotators import Draw, what_to_get
 from velatura.models.errors import ModelError
 
 Picture = NDArray[np.uint8]
 _Plane = NDArray[np.float32]
 
-_LINES = frozenset({"canny", "line", "scribble", "soft_edge"})
+_LINES = frozenset({"canny", "line", "scribble", "soft_edge", "straight"})
+# What is transparent in a guide of other kinds: far away, no person, no class; a surface that faces
+# the viewer; the white of paper under a picture.
+_BLACK, _FACING, _WHITE = (0, 0, 0), (128, 128, 255), (255, 255, 255)
+_PAPERS = {"normal": _FACING, "tile": _WHITE, "inpaint": _WHITE}
 # Widths below are in pixels of a picture whose shorter side has this many, the side that the public
 # annotators work at.
 _ANNOTATOR_SIDE = 512
+# Straight lines: the least side that has any, and their least length as a part of the shorter side.
+_LEAST_SIDE, _SHORTEST = 8, 1 / 12
+_SOFTER = 8
 
 
-def control_map(kind: str, picture: Picture, *, derived: bool) -> Picture:
+def control_map(
+    kind: str, picture: Picture, *, derived: bool, annotate: Draw | None = None
+) -> Picture:
     """The control map of ``kind`` (of the protocol's CONTROL_KINDS): (H, W, 3) uint8.
 
-    picture  (H, W), (H, W, 3) or (H, W, 4) uint8, straight alpha; its size is kept
-    derived  True: make the map from a picture. False: ``picture`` is the painter's guide or a map;
-             its transparency is removed and lines become white on black, whichever way they are.
+    picture   (H, W), (H, W, 3) or (H, W, 4) uint8, straight alpha; its size is kept
+    derived   True: make the map from a picture. False: ``picture`` is the painter's guide or a map;
+              its transparency is removed and lines become white on black, whichever way they are.
+    annotate  a trained detector for this kind, where there is one
 
-    Raises ModelError (``missing_weights``) when a map of this kind cannot be derived without a
-    trained annotator.
+    Raises ModelError (``missing_weights``) when a map of this kind cannot be derived without one.
     """
     if not derived:
-        return _lines_of(picture) if kind in _LINES else _flatten(picture, paper=0)
+        if kind in _LINES:
+            return _lines_of(picture)
+        if kind == "pose":
+            return _off_paper(picture)
+        return _flatten(picture, paper=_PAPERS.get(kind, _BLACK))
+    seen = _flatten(picture, paper=_WHITE)
+    if annotate is not None:
+        return annotate(seen)
+    if kind in _PICTURES:
+        return _PICTURES[kind](seen)
     if kind not in _ANNOTATORS:
+        without = ", ".join((*_ANNOTATORS, *_PICTURES))
         raise ModelError(
             "missing_weights",
-            f"A {kind} map cannot be made from the picture here: draw or import the map as a guide "
-            "layer.",
+            f"A {kind} map cannot be made from the picture without trained weights: "
+            f"{what_to_get(kind)}, or draw or import the map as a guide layer. "
+            f"Without weights: {without}.",
             field="controls",
         )
-    return _rgb(_ANNOTATORS[kind](_flatten(picture, paper=255)))
+    return _rgb(_ANNOTATORS[kind](seen))
 
 
 def _rgb(plane: Picture) -> Picture:
     return np.repeat(plane[..., None], 3, axis=2)
 
 
-def _flatten(picture: Picture, *, paper: int) -> Picture:
-    """The picture laid on grey ``paper`` (0..255): (H, W, 3) uint8."""
+def _flatten(picture: Picture, *, paper: tuple[int, int, int]) -> Picture:
+    """The picture laid on ``paper`` (red, green, blue): (H, W, 3) uint8."""
     if picture.ndim == 2:
         return _rgb(picture)
     if picture.shape[2] == 3:
         return picture
     alpha = picture[..., 3:].astype(np.uint32)
-    mixed = picture[..., :3] * alpha + paper * (255 - alpha)
+    mixed = picture[..., :3] * alpha + np.array(paper, np.uint32) * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
@@ -76,8 +97,8 @@ def _lines_of(guide: Picture) -> Picture:
         if alpha.mean() < _MOSTLY_EMPTY and spread < _ONE_INK:
             # Ink on nothing: where it lies is the drawing, whatever its colour.
             return _rgb(guide[..., 3])
-        guide = _flatten(guide, paper=255 if _is_light(light[alpha > 0]) else 0)
-    colours = _flatten(guide, paper=0)
+        guide = _flatten(guide, paper=_WHITE if _is_light(light[alpha > 0]) else _BLACK)
+    colours = _flatten(guide, paper=_BLACK)
     darkest, lightest = colours.min(axis=2), colours.max(axis=2)
     if not _is_light(darkest / 255.0):
         return _rgb(lightest)
@@ -86,6 +107,21 @@ def _lines_of(guide: Picture) -> Picture:
     tone = int(np.median(darkest))
     ink = np.clip(tone - darkest.astype(np.int32), 0, tone) * 255 // tone
     return _rgb(ink.astype(np.uint8))
+
+
+def _off_paper(guide: Picture) -> Picture:
+    """A coloured drawing on black, from one on transparent, on light or on dark paper.
+
+    Light paper is taken away as if each pixel were a mix of it and the one colour of full strength
+    that explains the pixel with the least ink.
+    """
+    colours = _flatten(guide, paper=_BLACK)
+    opaque = guide.ndim < 3 or guide.shape[2] == 3 or bool((guide[..., 3] == 255).all())
+    if not opaque or not _is_light(colours.min(axis=2) / 255.0):
+        return colours
+    paper = np.maximum(np.median(colours.reshape(-1, 3), axis=0), 1)
+    ink = (np.abs(paper - colours) / paper).max(axis=2, keepdims=True).clip(0, 1)
+    return np.rint((colours - paper * (1 - ink)).clip(0, 255)).astype(np.uint8)
 
 
 def _is_light(values: NDArray[np.float64]) -> bool:
@@ -173,4 +209,48 @@ def _to_bytes(plane: _Plane) -> Picture:
     return np.round(plane * 255).astype(np.uint8)
 
 
-_ANNOTATORS = {"canny": _canny, "line": _line, "soft_edge": _soft_edge, "scribble": _scribble}
+def _straight(picture: Picture) -> Picture:
+    """Straight segments that are not short (von Gioi et al. 2012, LSD), one pixel wide."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    drawn = np.zeros_like(grey)
+    if min(grey.shape) < _LEAST_SIDE:
+        return drawn
+    segments = cv2.createLineSegmentDetector().detect(grey)[0]
+    least = _SHORTEST * min(grey.shape)
+    for x, y, right, bottom in [] if segments is None else segments.reshape(-1, 4):
+        if np.hypot(right - x, bottom - y) >= least:
+            start, end = (
+                (round(float(x)), round(float(y))),
+                (
+                    round(float(right)),
+                    round(float(bottom)),
+                ),
+            )
+            cv2.line(drawn, start, end, 255, 1, cv2.LINE_AA)
+    return drawn
+
+
+def _softened(picture: Picture) -> Picture:
+    """Shapes and colours without detail: a net for tiles paints the detail anew.
+
+    At an eighth of the size, as its training's harder examples are (Zhang et al. 2023, ControlNet
+    1.1).
+    """
+    height, width = picture.shape[:2]
+    small = (max(1, width // _SOFTER), max(1, height // _SOFTER))
+    shrunk = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _as_it_is(picture: Picture) -> Picture:
+    return picture
+
+
+_ANNOTATORS = {
+    "canny": _canny,
+    "line": _line,
+    "soft_edge": _soft_edge,
+    "scribble": _scribble,
+    "straight": _straight,
+}
+_PICTURES = {"tile": _softened, "inpaint": _as_it_is}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from velatura.models.annotators import find_annotator, load_annotator
 from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
@@ -54,6 +55,7 @@ from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts, whole
+from velatura.server.worker.union import for_kind
 from velatura.server.worker.vae import make_preview
 
 # Kinds of what stands on the shelf.
@@ -62,6 +64,7 @@ _PREVIEWS_KEPT = 8
 _CONTROL_NETS_KEPT = 4
 _TEXTS_KEPT = 64
 _MAPS_KEPT = 16
+_ANNOTATORS_KEPT = 2
 _PERCENT = 100
 
 
@@ -97,6 +100,7 @@ class Engine:
         self._control_nets = Lru(_CONTROL_NETS_KEPT)
         self._texts = Lru(_TEXTS_KEPT)
         self._maps = Lru(_MAPS_KEPT)
+        self._annotators = Lru(_ANNOTATORS_KEPT)
         self._addons = AddOnsInMemory(self._shelf)
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
@@ -247,7 +251,10 @@ class Engine:
             unet = self._live_unet(folder, loaded, named, ready)
         key = (loaded.name, named.loras)
         run = self._passes[key] = self._passes.get(key) or quick(unet)
-        nets = [self._load_control(settings.model, c.kind, report) for c in settings.controls]
+        nets = [
+            for_kind(self._load_control(settings.model, c.kind, report), c.kind)
+            for c in settings.controls
+        ]
         skip = skipped(settings.clip_skip, loaded)
         with self._dressed(loaded, ready, skip) as (embed, _):
             tools = make_live_tools(
@@ -343,12 +350,24 @@ class Engine:
             report.stage("loading", note=f"Loading the ControlNet for {kind}.")
             return self._library.load_control(model, kind, self._device, self._dtype)
 
-        return self._control_nets.get((model, kind), load)
+        # Several kinds may share one net.
+        return self._control_nets.get(self._library.control(model, kind), load)
 
     def _control_map(self, kind: str, picture: np.ndarray, derived: bool) -> np.ndarray:
+        there = self._library.annotators() if derived else {}
+        one = find_annotator(kind, there)
+        files = one and tuple(there[name] for name in one.needs)
+
+        def make() -> np.ndarray:
+            annotate = None
+            if one is not None:
+                annotate = self._annotators.get(
+                    files, lambda: load_annotator(one, there, self._device)
+                )
+            return control_map(kind, picture, derived=derived, annotate=annotate)
+
         content = hashlib.sha256(picture.tobytes()).digest()
-        key = (kind, derived, picture.shape, content)
-        return self._maps.get(key, lambda: control_map(kind, picture, derived=derived))
+        return self._maps.get((kind, derived, files, picture.shape, content), make)
 
     def _forget(self, key: Key) -> None:
         """Drop what holds a model that leaves: a live canvas begins anew."""
@@ -369,6 +388,7 @@ class Engine:
             self._shelf,
             self._previews,
             self._control_nets,
+            self._annotators,
             self._texts,
             self._addons,
             self._passes,

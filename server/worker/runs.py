@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from velatura.models.families.base import Loaded
 from velatura.models.samplers import make_scheduler
-from velatura.protocol.messages import Generate
+from velatura.protocol.messages import Control, Generate
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect
 from velatura.server.worker.denoise import Condition, Conditioning, Ground, OnStep, denoise
@@ -44,7 +44,11 @@ from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.report import Reporter
 from velatura.server.worker.scene import Scene, continued, make_scene
 from velatura.server.worker.text import Text
+from velatura.server.worker.union import UnionNet, is_union
 from velatura.server.worker.vae import decode, encode, to_tensor
+
+# From this value of the denoise mask on, a model that is shown a hole is shown one.
+_FREE = 0.5
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def _cut(pixels: np.ndarray, part: Rect) -> np.ndarray:
 def _ground(plan: JobPlan, scene: Scene, loaded: Loaded) -> Ground:
     picture = hole = None
     if loaded.extra == "inpaint":
-        free = np.ones_like(scene.mask) if plan.start == "noise" else scene.mask >= 0.5
+        free = np.ones_like(scene.mask) if plan.start == "noise" else scene.mask >= _FREE
         picture = to_tensor(scene.seen, loaded)
         hole = torch.from_numpy(free.astype(np.float32))[None, None]
     if plan.start == "noise":
@@ -246,16 +250,41 @@ def _ground(plan: JobPlan, scene: Scene, loaded: Loaded) -> Ground:
 def _controls(
     request: Generate, plan: JobPlan, scene: Scene, tools: Tools, report: Reporter
 ) -> list[Condition]:
-    controls = []
+    made: list[Condition] = []
+    # Controls of one union that act in the same steps act together.
+    together: dict[tuple[int, float, float], list[tuple[Control, torch.Tensor]]] = {}
     for control, net in zip(request.controls, tools.control_nets, strict=True):
-        if control.picture is None:
-            seen = np.rint(scene.seen * 255).astype(np.uint8)
-            opaque = np.full_like(seen[..., :1], OPAQUE)
-            drawn = tools.control_map(control.kind, np.concatenate([seen, opaque], -1), True)
+        drawn = _map_of(control, plan, scene, tools, hidden=0 if is_union(net) else -1)
+        if is_union(net):
+            group = together.setdefault((id(net), control.start, control.end), [])
+            group.append((control, drawn))
+            if len(group) == 1:
+                made.append(Condition(net, drawn, 1.0, control.start, control.end))
         else:
-            given = tools.control_map(control.kind, to_array(control.picture), False)
-            drawn = to_model(np.ascontiguousarray(_cut(given, plan.part)), plan)
-        tensor = torch.from_numpy(drawn.astype(np.float32) / 255).permute(2, 0, 1)[None]
-        controls.append(Condition(net, tensor, control.weight, control.start, control.end))
+            made.append(Condition(net, drawn, control.weight, control.start, control.end))
         report.stage("preparing")
-    return controls
+    return [_joined(one, together.get((id(one.net), one.start, one.end))) for one in made]
+
+
+def _joined(one: Condition, group: list[tuple[Control, torch.Tensor]] | None) -> Condition:
+    if group is None:
+        return one
+    net = UnionNet(one.net, [c.kind for c, _ in group], [c.weight for c, _ in group])
+    return replace(one, net=net, map=torch.cat([drawn for _, drawn in group], 1))
+
+
+def _map_of(
+    control: Control, plan: JobPlan, scene: Scene, tools: Tools, *, hidden: int
+) -> torch.Tensor:
+    """The control's map, (1, 3, h, w) in 0..1; ``hidden`` where an inpaint net is to paint."""
+    if control.picture is None:
+        seen = np.rint(scene.seen * 255).astype(np.uint8)
+        opaque = np.full_like(seen[..., :1], OPAQUE)
+        drawn = tools.control_map(control.kind, np.concatenate([seen, opaque], -1), True)
+    else:
+        given = tools.control_map(control.kind, to_array(control.picture), False)
+        drawn = to_model(np.ascontiguousarray(_cut(given, plan.part)), plan)
+    values = to_floats(drawn)
+    if control.kind == "inpaint":
+        values[scene.mask >= _FREE] = hidden
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]

@@ -10,7 +10,17 @@ from velatura.protocol.messages import CONTROL_KINDS
 from velatura.server.worker.control import control_map
 
 LINES = ("canny", "line", "scribble", "soft_edge")
+DRAWN = (*LINES, "straight")
 COLOURED = ("depth", "normal", "pose", "segmentation")
+# What is transparent in a guide becomes this.
+PAPERS = {
+    "depth": (0, 0, 0),
+    "segmentation": (0, 0, 0),
+    "pose": (0, 0, 0),
+    "normal": (128, 128, 255),
+    "tile": (255, 255, 255),
+    "inpaint": (255, 255, 255),
+}
 SIZE = 96
 
 
@@ -50,7 +60,7 @@ GUIDES = {
 }
 
 
-@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("kind", DRAWN)
 @pytest.mark.parametrize("guide", GUIDES)
 def test_lines_become_white_on_black_whichever_way_they_were_drawn(kind, guide):
     plane = drawing()
@@ -61,7 +71,7 @@ def test_lines_become_white_on_black_whichever_way_they_were_drawn(kind, guide):
     assert np.abs(made.astype(int) - plane[..., None]).max() <= 2
 
 
-@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("kind", DRAWN)
 def test_a_sheet_of_paper_with_lines_that_covers_part_of_the_layer_is_inverted_inside_it(kind):
     guide = np.zeros((SIZE, SIZE, 4), np.uint8)
     guide[10:60, 10:60] = opaque(on_paper(drawing(), WHITE, BLACK))[10:60, 10:60]
@@ -71,7 +81,7 @@ def test_a_sheet_of_paper_with_lines_that_covers_part_of_the_layer_is_inverted_i
     assert np.abs(made.astype(int) - expected[..., None]).max() <= 2
 
 
-@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("kind", DRAWN)
 @pytest.mark.parametrize("level", [0, 255])
 def test_an_empty_guide_is_black(kind, level):
     blank = np.full((SIZE, SIZE, 3), level, np.uint8)
@@ -79,17 +89,41 @@ def test_an_empty_guide_is_black(kind, level):
     assert not control_map(kind, np.zeros((SIZE, SIZE, 4), np.uint8), derived=False).any()
 
 
-@pytest.mark.parametrize("kind", COLOURED)
-def test_a_ready_map_passes_as_it_is_and_transparency_becomes_black(kind):
+@pytest.mark.parametrize("kind", PAPERS)
+def test_a_ready_map_passes_as_it_is_and_transparency_becomes_the_kinds_ground(kind):
     rng = np.random.default_rng(1)
-    ready = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    ready = rng.integers(0, 100, (SIZE, SIZE, 3), dtype=np.uint8)
     assert np.array_equal(control_map(kind, ready, derived=False), ready)
     assert np.array_equal(control_map(kind, opaque(ready), derived=False), ready)
+    paper = np.array(PAPERS[kind])
     clear = np.dstack([ready, np.zeros((SIZE, SIZE), np.uint8)])
-    assert not control_map(kind, clear, derived=False).any()
+    assert (control_map(kind, clear, derived=False) == paper).all()
     half = np.dstack([ready, np.full((SIZE, SIZE), 128, np.uint8)])
     flattened = control_map(kind, half, derived=False).astype(float)
-    assert np.abs(flattened - ready * (128 / 255)).max() <= 0.51
+    assert np.abs(flattened - (ready * 128.0 + paper * 127.0) / 255).max() <= 0.51
+
+
+LIMBS = ((255, 0, 0), (0, 255, 85), (85, 0, 255), (153, 92, 0))
+
+
+@pytest.mark.parametrize("paper", ["black", "transparent", "white", "ivory"])
+def test_a_pose_drawn_on_any_paper_is_a_pose_on_black(paper):
+    cover = np.zeros((SIZE, SIZE), np.float64)
+    colours = np.zeros((SIZE, SIZE, 3), np.uint8)
+    for number, colour in enumerate(LIMBS):
+        limb = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.line(limb, (12 + 20 * number, 10), (20 + 20 * number, 80), 255, 3, cv2.LINE_AA)
+        cover = np.maximum(cover, limb / 255)
+        colours[limb > 0] = colour
+    expected = colours * cover[..., None]
+    if paper == "transparent":
+        guide = np.dstack([colours, np.rint(cover * 255).astype(np.uint8)])
+    else:
+        ground = {"black": BLACK, "white": WHITE, "ivory": (240, 230, 210)}[paper]
+        guide = opaque(np.rint(expected + (1 - cover[..., None]) * ground).astype(np.uint8))
+    made = control_map("pose", guide, derived=False)
+    assert np.abs(made - expected).max() <= (2 if paper != "ivory" else 45)
+    assert not made[cover == 0].any()
 
 
 @pytest.mark.parametrize("kind", CONTROL_KINDS)
@@ -139,6 +173,31 @@ def test_a_plain_picture_has_no_lines_and_paint_grain_makes_none(kind):
     assert (control_map(kind, grain, derived=True) > 60).mean() < 0.001
 
 
+def test_straight_lines_are_found_and_curves_are_not():
+    picture = np.full((256, 256, 3), 200, np.uint8)
+    cv2.rectangle(picture, (40, 60), (200, 180), (40, 40, 90), -1)
+    made = control_map("straight", picture, derived=True)
+    border = np.zeros((256, 256), np.uint8)
+    cv2.rectangle(border, (40, 60), (200, 180), 255, 1)
+    assert (near(made[..., 0] > 60, 3) & (border > 0)).sum() / (border > 0).sum() > 0.85
+    assert not (made[..., 0] > 60)[~near(border > 0, 4)].any()
+    round_one = np.full((256, 256, 3), 200, np.uint8)
+    cv2.circle(round_one, (128, 128), 24, (40, 40, 90), -1, cv2.LINE_AA)
+    curved = control_map("straight", round_one, derived=True)
+    assert (curved > 60).sum() < 0.5 * (made > 60).sum()
+
+
+def test_a_tile_map_keeps_shapes_without_detail_and_an_inpaint_map_is_the_picture():
+    picture, _ = scene()
+    noisy = (picture + np.random.default_rng(0).integers(0, 30, picture.shape)).astype(np.uint8)
+    soft = control_map("tile", noisy, derived=True)
+    assert soft.shape == noisy.shape
+    assert np.abs(soft.astype(int) - noisy).mean() < 15
+    detail = [cv2.Laplacian(p, cv2.CV_32F).var() for p in (soft, noisy)]
+    assert detail[0] < 0.05 * detail[1]
+    assert np.array_equal(control_map("inpaint", noisy, derived=True), noisy)
+
+
 def test_scribbles_are_thicker_than_lines_and_of_one_tone():
     picture, _ = scene()
     scribble = control_map("scribble", picture, derived=True)
@@ -164,7 +223,7 @@ def test_the_same_picture_gives_the_same_map_in_any_form(kind):
     )
 
 
-@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("kind", [*DRAWN, "tile", "inpaint"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (7, 3)])
 def test_tiny_pictures_have_maps_too(kind, shape):
     picture = np.zeros((*shape, 3), np.uint8)
@@ -173,9 +232,11 @@ def test_tiny_pictures_have_maps_too(kind, shape):
 
 
 @pytest.mark.parametrize("kind", COLOURED)
-def test_a_map_that_needs_a_trained_annotator_says_what_to_do(kind):
+def test_a_map_that_needs_trained_weights_says_what_to_get_and_what_works_without(kind):
     picture, _ = scene()
     with pytest.raises(ModelError, match="guide layer") as caught:
         control_map(kind, picture, derived=True)
     assert caught.value.code == "missing_weights"
-    assert kind in caught.value.message
+    assert f"A {kind} map" in caught.value.message
+    assert "annotators/" in caught.value.message
+    assert "Without weights: canny, line, soft_edge, scribble, straight" in caught.value.message
