@@ -258,7 +258,9 @@ def test_an_index_that_names_a_shard_elsewhere_is_refused(library, folder):
 
 
 def test_a_missing_control_says_what_is_there_and_where_to_put_one(library):
-    with pytest.raises(ModelError, match="controlnet/sd15/depth") as caught:
+    with pytest.raises(
+        ModelError, match="controlnet/ in your models folder, with depth in its name"
+    ) as caught:
         library.load_control("tiny", "depth", CPU, torch.float32)
     assert caught.value.code == "missing_weights"
     assert "canny, line, scribble" in caught.value.message
