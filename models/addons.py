@@ -15,6 +15,11 @@ from velatura.models.items import Item, pick
 from velatura.models.places import EMBEDDING, LORA
 
 WORDS = {LORA: "LoRA", EMBEDDING: "embedding"}
+_FAMILY_WORDS = {
+    "sd15": "Stable Diffusion 1.5",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "Stable Diffusion XL",
+}
 _LARGEST_HEADER = 16 * 2**20
 _MOST_NAMED = 12
 
@@ -129,7 +134,8 @@ def _stem(addons: Sequence[AddOn], name: str) -> Item | None:
 
 def family_words(text_width: int) -> str:
     """The family of models with text embeddings of ``text_width``, for a sentence."""
-    return loras.FAMILY_OF_WIDTH.get(text_width, f"a model with {text_width} values per word")
+    family = loras.FAMILY_OF_WIDTH.get(text_width, "")
+    return _FAMILY_WORDS.get(family, f"a model with {text_width} values per word")
 
 
 def quote(name: str) -> str:

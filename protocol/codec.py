@@ -23,7 +23,7 @@ from .fields import dump_record, load_record
 from .messages import NAMES, TYPES, Message
 from .pixels import ENCODINGS, FORMATS, LARGEST_SIDE, Image
 
-LARGEST_HEADER = 1 << 20
+LARGEST_HEADER = 4 << 20
 LARGEST_MESSAGE = 512 << 20
 LARGEST_PICTURE = 1 << 26  # pixels: 8192 x 8192
 MOST_PICTURES = 16

@@ -13,6 +13,7 @@ from checkpoints import make_sdxl
 from live_painting import Easel, opened
 from lora_files import make_lora, make_word, parts_of
 from painting import answers, ask, in_memory, make_tiny_engine, painted, results, scenery
+from velatura.models.library import Library
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Progress
 from velatura.server.worker.engine import Engine
@@ -194,7 +195,11 @@ def another(folder: Path, tmp_path: Path) -> Path:
     ("mark", "code", "said"),
     [
         ("<lora:Inc:1>", "missing_weights", "there is no LoRA 'Inc'; for tiny there are: ink"),
-        ("<lora:other:1>", "unsupported", "LoRA 'other' is made for sd15, and tiny is"),
+        (
+            "<lora:other:1>",
+            "unsupported",
+            "LoRA 'other' is made for Stable Diffusion 1.5, and tiny",
+        ),
         ("<lora:broken:1>", "unsupported", "LoRA 'broken': it is broken: get the file again."),
         ("<lora:word:1>", "unsupported", "LoRA 'word': it holds no LoRA"),
         ("<lora:../ink:1>", "missing_weights", "there is no LoRA '../ink'"),
@@ -223,6 +228,45 @@ def test_a_changed_file_is_read_again(another: Path) -> None:
     before = painted(engine, wanted("a boat <lora:ink:1>"))
     make_lora(another / "lora-ink.safetensors", parts_of(another), rank=3, seed=9)
     assert (painted(engine, wanted("a boat <lora:ink:1>")) != before).any()
+
+
+def test_it_leaves_memory_with_its_model(folder: Path) -> None:
+    engine = make_tiny_engine(folder)
+    painted(engine, wanted("a red house"))
+    before = engine._shelf.held
+    painted(engine, wanted("a red house <lora:ink:1> <lora:chalk:1>"))
+    loras = [key for key in engine._shelf if key[0] == "lora"]
+    assert len(loras) == 2
+    assert engine._shelf.held > before
+    engine._shelf.drop(next(key for key in engine._shelf if key[0] == "model"))
+    assert engine._shelf.held == 0
+
+
+def test_the_catalogue_names_what_each_model_takes(another: Path) -> None:
+    catalogue = make_tiny_engine(another).catalogue()
+    (model,) = catalogue.models
+    fitting = [one.name for one in catalogue.addons if one.text_width == model.text_width]
+    assert fitting == ["chalk", "cut", "ink", "voice", "wash"]
+    (other,) = [one for one in catalogue.addons if one.text_width != model.text_width]
+    assert (other.kind, other.name, other.family) == ("lora", "other", "sd15")
+
+
+def test_the_starters_own_style_turns_its_pictures_blue() -> None:
+    engine = Engine(Library([]), torch.device("cpu"), torch.float32, "this test's CPU")
+    blue = []
+    for mark in ("", " <lora:style-cyanotype:1>"):
+        request = ask(
+            scenery(128, 128),
+            action="generate",
+            model="starter",
+            prompt=f"flat illustration of a house with a red roof on a meadow{mark}",
+            steps=8,
+            sampler="DPM++ 2M Karras",
+            guidance=3.0,
+        )
+        picture = painted(engine, request).astype(float)
+        blue.append((picture[..., 2] - picture[..., 0]).mean())
+    assert blue[1] > blue[0] + 25, blue
 
 
 def test_layers_without_a_place_are_left_out_and_told(another: Path) -> None:

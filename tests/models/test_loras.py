@@ -1,0 +1,153 @@
+"""LoRA and textual inversion files: told by their header, and their arithmetic by hand."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+import torch
+from ldm import save_sparse
+from lora_files import make_lora, parts_of
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional
+from velatura.models import lora_weights, loras
+from velatura.models.addons import AddOn
+from velatura.models.library import Library
+from velatura.models.lora_weights import Change, load_lora, merge, worn
+from velatura.models.starter.recipe.tiny import make_tiny
+
+KOHYA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+ORIGINAL = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+PEFT = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2"
+
+
+def test_the_names_of_layers_are_read() -> None:
+    for module in (loras, lora_weights):
+        failed, tried = doctest.testmod(module)
+        assert tried
+        assert not failed
+
+
+def look(tmp_path: Path, shapes, metadata=None, kind: str = "loras") -> AddOn:
+    save_sparse(tmp_path / "models" / kind / "one.safetensors", shapes, metadata)
+    (addon,) = Library([tmp_path / "models"], starter=tmp_path / "none").addons()
+    return addon
+
+
+@pytest.mark.parametrize(
+    ("shapes", "metadata", "width"),
+    [
+        ({f"{KOHYA}.lora_down.weight": (8, 768), f"{KOHYA}.alpha": ()}, None, 768),
+        ({f"{KOHYA}.lora_down.weight": (8, 1024)}, None, 1024),
+        ({f"{ORIGINAL}.lora_down.weight": (8, 2048)}, None, 2048),
+        ({f"{PEFT}.to_k.lora_A.weight": (8, 2048)}, None, 2048),
+        ({f"{PEFT}.processor.to_v_lora.down.weight": (8, 768)}, None, 768),
+        ({f"{KOHYA}.hada_w1_b": (4, 768), f"{KOHYA}.hada_w1_a": (320, 4)}, None, 768),
+        ({f"{KOHYA}.lokr_w1": (8, 16), f"{KOHYA}.lokr_w2": (80, 48)}, None, 768),
+        ({"lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": (4, 1280)}, None, 2048),
+        (
+            {"lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 768)},
+            None,
+            768,
+        ),
+        (
+            {"lora_unet_conv_in.lora_down.weight": (4, 4, 3, 3)},
+            {"ss_base_model_version": "sdxl_base_v1-0"},
+            2048,
+        ),
+    ],
+)
+def test_the_family_is_told_by_the_header_alone(tmp_path, shapes, metadata, width) -> None:
+    addon = look(tmp_path, shapes, metadata)
+    assert (addon.kind, addon.name, addon.text_width, addon.reason) == ("lora", "one", width, "")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        ({"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": (4, 3072)}, "for FLUX"),
+        ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (4, 9)}, "for FLUX"),
+        ({f"{KOHYA}.lora_down.weight": (8, 768), f"{KOHYA}.dora_scale": (8, 1)}, "it is a DoRA"),
+        ({"lora_unet_conv_in.lora_down.weight": (4, 4, 3, 3)}, "does not show which models"),
+        ({"first_stage_model.decoder.conv_in.weight": (4, 4)}, "holds no LoRA"),
+    ],
+)
+def test_what_cannot_be_used_says_what_it_looks_like(tmp_path, shapes, said: str) -> None:
+    assert said in look(tmp_path, shapes).reason
+
+
+def test_embeddings_tell_their_width_too(tmp_path: Path) -> None:
+    two = {"clip_l": (4, 768), "clip_g": (4, 1280)}
+    assert look(tmp_path, two, kind="embeddings").text_width == 2048
+    assert look(tmp_path, {"emb_params": (4, 768)}, kind="embeddings").text_width == 768
+    assert (
+        "no textual inversion" in look(tmp_path, {"a": (1, 2), "b": (3,)}, kind="embeddings").reason
+    )
+
+
+def test_lycoris_forms_are_what_their_papers_say() -> None:
+    torch.manual_seed(0)
+    linear, values = nn.Linear(6, 4, bias=False), torch.randn(2, 6)
+    w1a, w2a, w1b, w2b = (
+        torch.randn(4, 2),
+        torch.randn(4, 2),
+        torch.randn(2, 6),
+        torch.randn(2, 6),
+    )
+    loha = Change({"hada_w1_a": w1a, "hada_w1_b": w1b, "hada_w2_a": w2a, "hada_w2_b": w2b}, 0.5)
+    by_hand = 0.5 * (w1a @ w1b) * (w2a @ w2b)
+    assert torch.allclose(loha.added(linear, values), values @ by_hand.T, atol=1e-5)
+    one, two = torch.randn(2, 3), torch.randn(2, 2)
+    lokr = Change({"lokr_w1": one, "lokr_w2": two}, 2.0)
+    assert torch.allclose(
+        lokr.added(linear, values), values @ (2 * torch.kron(one, two)).T, atol=1e-5
+    )
+
+    layer, picture = nn.Conv2d(3, 4, 3, padding=1, stride=2, bias=False), torch.randn(1, 3, 8, 8)
+    down, mid, up = torch.randn(2, 3, 1, 1), torch.randn(2, 2, 3, 3), torch.randn(4, 2, 1, 1)
+    tucker = Change({"down": down, "mid": mid, "up": up}, 1.0)
+    whole = torch.einsum("or,rskl,si->oikl", up[..., 0, 0], mid, down[..., 0, 0])
+    by_hand = functional.conv2d(picture, whole, stride=2, padding=1)
+    assert torch.allclose(tucker.added(layer, picture), by_hand, atol=1e-4)
+    assert torch.allclose(tucker.weight(layer), whole, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = make_tiny(tmp_path_factory.mktemp("loras") / "tiny")
+    make_lora(folder / "lora-ink.safetensors", parts_of(folder), convolutions=True)
+    return folder
+
+
+def test_merged_into_the_weights_it_acts_as_beside_them(folder: Path) -> None:
+    library = Library([], starter=folder)
+    loaded = library.load("tiny", "cpu", torch.float32, lambda *_: None)
+    lora = load_lora(library.addons()[0], loaded)
+    inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32))
+    with torch.no_grad():
+        plain = loaded.unet(*inputs).sample
+        with worn(loaded, [(lora, 0.7, 0.7)]):
+            beside = loaded.unet(*inputs).sample
+        assert torch.equal(loaded.unet(*inputs).sample, plain)
+        merge(loaded.unet, [(lora, 0.7, 0.7)])
+        merged = loaded.unet(*inputs).sample
+    assert torch.allclose(merged, beside, atol=1e-4)
+    assert not torch.allclose(merged, plain, atol=1e-2)
+
+
+def test_a_matrix_is_taken_where_the_model_has_a_convolution_of_one_pixel(folder: Path) -> None:
+    library = Library([], starter=folder)
+    loaded = library.load("tiny", "cpu", torch.float32, lambda *_: None)
+    name = "down_blocks.2.attentions.0.proj_in"
+    layer = loaded.unet.get_submodule(name)
+    down, up = torch.randn(2, layer.weight.shape[1]), torch.randn(layer.weight.shape[0], 2)
+    key = f"lora_unet_{name.replace('.', '_')}"
+    path = folder / "lora-flat.safetensors"
+    save_file({f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up}, path)
+    (addon,) = [one for one in library.addons() if one.path == path]
+    # Such a file shows no width: the job would refuse it, the loader need not.
+    lora = load_lora(addon, loaded)
+    path.unlink()
+    assert list(lora.changes["unet"]) == [name]
