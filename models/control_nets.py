@@ -152,8 +152,7 @@ def load_net(
     if net.path.is_dir():
         return load_part(made, net.path, device, dtype)
     with torch.device("meta"):
-        known = {name: value for name, value in unet.items() if not name.startswith("_")}
-        like = UNet2DConditionModel.from_config({**known, "in_channels": 4})
+        like = UNet2DConditionModel.from_config({**_plain(unet), "in_channels": 4})
         model = made.from_unet(like, load_weights_from_unet=False)
     try:
         tensors = load_file(net.path)
@@ -161,7 +160,9 @@ def load_net(
             types, width = tensors[_UNION_MARK].shape
             sizes = {"num_trans_channel": width, "num_proj_channel": width}
             with torch.device("meta"):
-                model = made.from_config({**model.config, "num_control_type": types, **sizes})
+                model = made.from_config(
+                    {**_plain(model.config), "num_control_type": types, **sizes}
+                )
         elif _DIFFUSERS_MARK not in tensors:
             tensors = convert_controlnet_checkpoint(tensors, model.config)
         model.load_state_dict(tensors, assign=True)
@@ -174,6 +175,11 @@ def load_net(
             field="controls",
         ) from error
     return settle(model.to(dtype), device)
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` without diffusers' own notes, which also say what it may overlook."""
+    return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
 def _in_folder(path: Path, name: str) -> Net | None:

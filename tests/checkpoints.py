@@ -170,3 +170,36 @@ def make_sdxl(folder: Path, widths: tuple[int, int] = (32, 32), **unet: object) 
     if unet.get("in_channels", 4) == 4:
         seeded(net).save_pretrained(folder / "controlnet-line")
     return folder
+
+
+def make_net(unet: Path, folder: Path | None = None, seed: int = 0, **union: int) -> Any:
+    """A random ControlNet for the UNet in ``unet``, saved to ``folder``.
+
+    ``union``: of a ControlNet-Union, ``num_control_type``.
+    """
+    from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
+
+    def net() -> Any:
+        config = {**UNet2DConditionModel.load_config(unet), "in_channels": 4}
+        like = UNet2DConditionModel.from_config(config)
+        if union:
+            made = ControlNetUnionModel.from_unet(like)
+            width = like.config.block_out_channels[0]
+            sizes = {"num_trans_channel": width, "num_proj_channel": width}
+            config = {k: v for k, v in made.config.items() if not k.startswith("_")}
+            made = ControlNetUnionModel.from_config({**config, **sizes, **union})
+            # What a fresh one leaves as it comes from memory, or at nothing.
+            torch.nn.init.normal_(made.task_embedding)
+            torch.nn.init.normal_(made.spatial_ch_projs.weight, std=0.1)
+        else:
+            made = ControlNetModel.from_unet(like)
+        # A fresh ControlNet adds exactly nothing; these weights make its control visible.
+        for head in (*made.controlnet_down_blocks, made.controlnet_mid_block):
+            torch.nn.init.normal_(head.weight, std=0.1)
+        torch.nn.init.normal_(made.controlnet_cond_embedding.conv_out.weight, std=0.1)
+        return made
+
+    made = seeded(net, seed)
+    if folder is not None:
+        made.save_pretrained(folder)
+    return made

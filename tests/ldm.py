@@ -59,6 +59,21 @@ def unet_name(name: str, config: Mapping[str, Any]) -> str:
     return f"{_UNET}{side}.{last}.{2 if attends[level] else 1}.{found[5]}"
 
 
+def control_name(name: str, config: Mapping[str, Any]) -> str:
+    """The original name of a ControlNet's tensor."""
+    for ours, theirs in (
+        (r"controlnet_down_blocks\.(\d+)\.", r"zero_convs.\1.0."),
+        (r"controlnet_mid_block\.", "middle_block_out.0."),
+        (r"controlnet_cond_embedding\.conv_in\.", "input_hint_block.0."),
+        (r"controlnet_cond_embedding\.conv_out\.", "input_hint_block.14."),
+    ):
+        if re.match(ours, name):
+            return "control_model." + re.sub(ours, theirs, name)
+    if found := re.match(r"controlnet_cond_embedding\.blocks\.(\d)\.(.*)", name):
+        return f"control_model.input_hint_block.{2 * int(found[1]) + 2}.{found[2]}"
+    return unet_name(name, config).replace(_UNET, "control_model.")
+
+
 def vae_name(name: str, levels: int) -> str:
     def up(found: re.Match[str]) -> str:
         kind = {"resnets": "block", "upsamplers": "upsample", "downsamplers": "downsample"}
