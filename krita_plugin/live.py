@@ -17,6 +17,9 @@ from ..protocol.region import Rect
 MOST_PIXELS = 1024 * 1024
 # A look reads and compares the region: about 2 ms of the GUI thread at 1024 x 1024.
 LOOK_EVERY = 0.05
+# Krita tells of a change before it has drawn it, on threads of its own: each look that finds nothing
+# new is repeated after the next of these, until none is left.
+SETTLING = (0.05, 0.1, 0.2, 0.4, 0.8)
 # One that is painted and the newest, which the server begins without waiting for us.
 MOST_UNANSWERED = 2
 
@@ -59,7 +62,7 @@ class LivePolicy:
         self._sent: bytes | None = None
         self._revision = 0
         self._answered = 0
-        self._dirty = False
+        self._settling = len(SETTLING)
         self._pen = False
         self._last_look = float("-inf")
         self._settings: object = None
@@ -124,7 +127,7 @@ class LivePolicy:
         """The canvas is not wanted any more, or the server ended it; the next ``place`` opens one."""
         job, self._job, self._area = self._job, None, None
         self._sent, self._revision, self._answered = None, 0, 0
-        self._dirty, self._settings = False, None
+        self._settling, self._settings = len(SETTLING), None
         return () if job is None else (Close(job),)
 
     def takes(self, settings: object) -> bool:
@@ -137,21 +140,24 @@ class LivePolicy:
     # --- when to look ----------------------------------------------------------------------------
 
     def touched(self) -> None:
-        """The History changed."""
-        self._dirty = True
+        """The History or a layer changed."""
+        self._settling = 0
 
     def pen(self, down: bool) -> None:
         self._pen = down
-        # The end of a stroke may still be on its way to the canvas.
-        self._dirty = True
+        self._settling = 0
 
     def next_look(self, now: float) -> float | None:
         """Seconds until ``look`` is due; None: not before something else happens, set no timer."""
         if self._job is None or self._revision - self._answered >= MOST_UNANSWERED:
             return None
-        if not (self._dirty or self._pen or self._sent is None):
+        if self._pen or self._sent is None:
+            wait = LOOK_EVERY
+        elif self._settling < len(SETTLING):
+            wait = SETTLING[self._settling]
+        else:
             return None
-        return max(0.0, self._last_look + LOOK_EVERY - now)
+        return max(0.0, self._last_look + wait - now)
 
     # --- what to send ----------------------------------------------------------------------------
 
@@ -159,16 +165,16 @@ class LivePolicy:
         """The frame to send for the area's ``pixels`` (RGBA8); None when nothing changed."""
         if self._job is None or self._area is None:
             return None
-        self._last_look, self._dirty = now, False
+        self._last_look = now
         width, height = self._area.width, self._area.height
         rect: Rect | None = Rect(0, 0, width, height)
         base = 0
         if self._sent is not None:
             rect, base = changed_rect(self._sent, pixels, width, height), self._revision
         if rect is None:
+            self._settling += 1
             return None
-        # Krita may still have been drawing: look again until two looks are alike.
-        self._dirty = True
+        self._settling = 0
         self._sent = pixels
         self._revision += 1
         return m.LiveFrame(

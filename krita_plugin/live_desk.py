@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from .document import Document, DocumentError, LayerGone
 from .link import Link
 from .live import NOTHING_SELECTED, SELECTION_LOST, Close, LivePolicy, Open
 from .live_area import Scope, framed
+from .live_pace import LivePace
 from .live_picture import LivePicture
 from .live_recipe import live_recipe
 from .live_source import LiveSource
@@ -32,8 +32,6 @@ from .view import PenWatch, active_view
 
 # How often the selection, the view and the settings are looked at, in ms: Krita tells of none.
 _GLANCE = 250
-# Pictures a second are counted over so many seconds.
-_COUNTED = 3.0
 # What only the opening of a canvas tells.
 _OPENING = frozenset(("model", "area"))
 _NO_PICTURE = "Live waits: open or create a picture."
@@ -65,10 +63,10 @@ class LiveDesk(QtCore.QObject):
         self._model = ""
         self._guides: tuple[Any, tuple[m.Control, ...]] = (None, ())
         self._settings: m.LiveOpen | None = None
-        self._selection: bytes | None = None
+        self._selection: bytes | None = None  # Gray8 of the picture's rectangle, as is the next
+        self._outline: bytes | None = None
         self._picture: LivePicture | None = None
-        self._times: deque[float] = deque()
-        self._progress = ""
+        self._pace = LivePace()
         self._left: tuple[str, str] | None = None  # a kept layer, and the one worked on before it
         self._overlay = Overlay(self)
         self._pen = PenWatch(self)
@@ -97,7 +95,6 @@ class LiveDesk(QtCore.QObject):
     def switch(self, on: bool) -> None:
         if on and not self._on:
             self._on = True
-            self._scope.lost = False
             self._error = ""
             self._policy = LivePolicy()
             self._panel.live.show_on()
@@ -112,7 +109,8 @@ class LiveDesk(QtCore.QObject):
             self._changes.stop()
             self._pen.watch(None)
             self._overlay.hide()
-            self._source = self._picture = self._settings = self._selection = None
+            self._source = self._picture = self._settings = None
+            self._selection = self._outline = None
             self._guides = (None, ())
             self._left = None
             self._panel.live_options.unpin()
@@ -182,6 +180,8 @@ class LiveDesk(QtCore.QObject):
     def _area(self) -> tuple[Rect | None, str]:
         """Where to paint, or why not."""
         document, view, model = self._find_active(), active_view(), self._panel.model.model
+        if document is not None and not document.is_open:  # its view is closing
+            document = None
         self._pen.watch(view)
         if self._source is None or document is None or self._source.document != document:
             self._send(self._policy.ended())
@@ -212,7 +212,8 @@ class LiveDesk(QtCore.QObject):
             self._stale, self._sight = False, sight
             self._blocked = self._source.look(choice, self._panel.settings)
             self._guides = (None, ())
-            self._read_selection()
+        # Not every change of it is told of; reading it costs less than half a millisecond.
+        self._read_selection()
         if self._blocked:
             return None, self._blocked
         return area, SELECTION_LOST if self._scope.lost else NOTHING_SELECTED
@@ -257,17 +258,20 @@ class LiveDesk(QtCore.QObject):
             else:
                 # Told to the server by _tell, with the settings.
                 self._picture = LivePicture(action.area)
-                self._times.clear()
+                self._selection = self._outline = None
+                self._pace.begin()
                 self._read_selection()
                 self._show_picture()
 
     def _read_selection(self) -> None:
         picture, source = self._picture, self._source
-        self._selection = (
-            None
-            if picture is None or source is None
-            else source.document.read_selection(picture.rect)
-        )
+        if picture is None or source is None:
+            return
+        before = self._selection
+        self._selection = source.document.read_selection(picture.rect)
+        if self._selection != before:
+            self._mask()
+            self._show_picture()
 
     # Looking and sending
 
@@ -293,20 +297,23 @@ class LiveDesk(QtCore.QObject):
         frame = self._policy.look(time.monotonic(), pixels)
         if frame is not None:
             self._link.send_live(frame)
-            self._mask(pixels)
+            self._read_outline(pixels)
+            self._mask()
             self._show_words()
         self._schedule()
 
-    def _mask(self, pixels: bytes) -> None:
+    def _mask(self) -> None:
         """What may change: what is selected and, of a layer with transparency, where it has paint."""
-        if self._picture is None:
-            return
-        masks = [] if self._selection is None else [self._selection]
+        if self._picture is not None:
+            masks = (self._selection, self._outline)
+            self._picture.masks = tuple(mask for mask in masks if mask is not None)
+
+    def _read_outline(self, pixels: bytes) -> None:
+        self._outline = None
         if self._source is not None and self._source.layer is not None:
             alpha = pixels[3::4]
             if self._panel.settings.keep_outline and alpha.count(255) != len(alpha):
-                masks.append(alpha)
-        self._picture.masks = tuple(masks)
+                self._outline = alpha
 
     # Hearing and showing
 
@@ -316,13 +323,12 @@ class LiveDesk(QtCore.QObject):
         if isinstance(message, m.LiveResult):
             if self._policy.answered(message) and self._picture is not None:
                 self._picture.lay(message)
-                self._times.append(time.monotonic())
-                self._progress = ""
+                self._pace.picture(time.monotonic())
                 self._show_picture()
         elif isinstance(message, m.LiveKeyFrame):
             self._policy.key_frame(message.job)
         elif isinstance(message, m.Progress):
-            self._progress = tr("Loading the model") if message.stage == "loading" else ""
+            self._pace.stage(message.stage)
         elif isinstance(message, m.LiveClosed):
             self._policy.ended()
         elif isinstance(message, m.Error):
@@ -361,18 +367,7 @@ class LiveDesk(QtCore.QObject):
         if not self._on:
             return
         busy = self._policy.is_waiting
-        now = time.monotonic()
-        while self._times and self._times[0] < now - _COUNTED:
-            self._times.popleft()
-        if self._policy.sentence:
-            words = tr(self._policy.sentence)
-        elif self._progress:
-            words = self._progress
-        elif len(self._times) > 1:
-            rate = (len(self._times) - 1) / max(0.001, self._times[-1] - self._times[0])
-            words = tr("{rate} pictures a second", rate=f"{rate:.1f}")
-        else:
-            words = tr("Painting") if busy else tr("Follows the brush")
+        words = self._pace.words(self._policy.sentence, busy, time.monotonic())
         self._panel.live.show_words(words, busy=busy)
 
     # Keeping
