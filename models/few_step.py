@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velatura.models.errors import ModelError
-from velatura.models.weights import check_safetensors
+from velatura.models.loras import UNET
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -32,35 +32,21 @@ def make_live_unet(
 
     A copy, not adapters that are switched: the base stays bit for bit what it was, and neither
     pays for the other at every layer. It costs the memory of a second UNet while it is kept.
-    Raises ModelError as load_few_step does.
+    Raises ModelError (``unsupported``) when the folder's file is broken or made for another UNet.
     """
-    from velatura.models.lora_weights import merge
+    from velatura.models.lora_weights import merge, read_lora
 
-    made = load_few_step(folder, unet) if has_few_step(folder) else copy.deepcopy(unet)
+    made = copy.deepcopy(unet)
+    if has_few_step(folder):
+        try:
+            few = read_lora(folder / FEW_STEP, {UNET: made}, made.device, made.dtype)
+        except ModelError as error:
+            raise ModelError(error.code, f"{FEW_STEP}: {error.message}") from error
+        if few.left_out:
+            raise ModelError(
+                "unsupported",
+                f"{FEW_STEP} does not fit this model's UNet: get the one made for it.",
+            )
+        merge(made, [(few, 1.0, 0.0)])
     merge(made, loras)
     return made
-
-
-def load_few_step(folder: Path, unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """A copy of ``unet`` with the folder's few-step LoRA in its weights.
-
-    Raises ModelError (``unsupported``) when the file is broken or made for another UNet.
-    """
-    from diffusers.loaders import StableDiffusionLoraLoaderMixin
-    from safetensors.torch import load_file
-
-    path = folder / FEW_STEP
-    check_safetensors(path)
-    few = copy.deepcopy(unet)
-    try:
-        weights, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(load_file(path))
-        few.load_lora_adapter(weights, prefix="unet", network_alphas=alphas)
-        if not getattr(few, "peft_config", None):
-            raise ValueError("no layer of the UNet has a place in it")
-        few.fuse_lora()
-        few.unload_lora()
-    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise ModelError(
-            "unsupported", f"{FEW_STEP} does not fit this model's UNet: get the one made for it."
-        ) from error
-    return few.eval().requires_grad_(False)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -101,12 +102,19 @@ def load_lora(addon: AddOn, loaded: Loaded) -> Lora:
 
     Raises ModelError (``unsupported``) when it is broken or none of its layers fits the model.
     """
+    return read_lora(addon.path, parts_of(loaded), loaded.device, loaded.dtype)
+
+
+def read_lora(
+    path: Path, parts: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype
+) -> Lora:
+    """The same of any file, for the ``parts`` of a model by their names."""
     from safetensors import SafetensorError, safe_open
 
-    check_safetensors(addon.path)
+    check_safetensors(path)
     gathered: dict[tuple[str, str], dict[str, Tensor]] = defaultdict(dict)
     try:
-        with safe_open(addon.path, "pt") as file:
+        with safe_open(path, "pt") as file:
             said = json.loads((file.metadata() or {}).get("lora_adapter_metadata") or "{}")
             for name in file.keys():  # noqa: SIM118  it is no mapping
                 place = place_of(name)
@@ -114,16 +122,16 @@ def load_lora(addon: AddOn, loaded: Loaded) -> Lora:
                     gathered[place.part, place.layer][place.role] = file.get_tensor(name)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError("unsupported", "it is broken: get the file again.") from error
-    tables = {part: _layers(module, part) for part, module in parts_of(loaded).items()}
+    tables = {part: _layers(module, part) for part, module in parts.items()}
     changes: dict[str, dict[str, Change]] = {part: {} for part in tables}
     for (part, layer), roles in gathered.items():
         name = tables.get(part, {}).get(layer)
         if name is None:
             continue
-        module = parts_of(loaded)[part].get_submodule(name)
+        module = parts[part].get_submodule(name)
         scale = _scale(roles, part, name, said if isinstance(said, dict) else {})
         tensors = {
-            role: _shaped(tensor, role, module).to(loaded.device, loaded.dtype)
+            role: _shaped(tensor, role, module).to(device, dtype)
             for role, tensor in roles.items()
             if tensor.ndim > 1
         }

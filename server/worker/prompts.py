@@ -6,7 +6,8 @@ Rules, as published in the stable-diffusion-webui wiki under "Attention/emphasis
 ``(word)`` ``[word]``  weight times 1.1, and divided by 1.1; nested ones multiply
 ``(word:1.3)``         weight times 1.3
 ``BREAK``              what follows starts in a new chunk
-``<lora:name:0.8>``    uses a LoRA; ``<lora:name:0.5:0.8>``: 0.5 in the text encoder, 0.8 in the UNet
+``<lora:name:0.8>``    uses a LoRA; ``<lora:name:0.5:0.8>``: 0.5 in the text encoder, 0.8 in the
+                       UNet; ``<lora:name>``: 1; ``<lyco:...>`` is another word for it
 ``{a|b|c}``            one of them, chosen by the seed; may be nested
 ``# words``            a comment, to the end of the line
 ``\( \) \[ \] \\``     the character itself; ``\{ \} \| \< \#`` too
@@ -33,7 +34,8 @@ _CHOICES = re.compile(r"\\.|\#[^\n]*+|[{|}]|[^\\\#{|}]++|\\", re.DOTALL)
 _MARKS = re.compile(
     rf"""
       \\(?P<escaped>[\\()\[\]{{}}|<\#])
-    | <lora:(?P<name>[^<>:\n]++):(?P<first>{_NUMBER})(?::(?P<second>{_NUMBER}))?>
+    | <(?:lora|lyco):(?P<name>[^<>:\n]++)
+      (?::\s*+(?P<first>{_NUMBER})\s*+(?::\s*+(?P<second>{_NUMBER})\s*+)?)?>
     | (?P<open>[(\[])
     | (?::\s*+(?P<weight>{_NUMBER})\s*+)?(?P<close>\))
     | (?P<close_square>\])
@@ -109,6 +111,8 @@ def parse(text: str, seed: int = 0) -> Parsed:
     (Lora(name='ink', weight=0.8, text_weight=None),)
     >>> parse("<lora:ink:0.5:0.8>").loras
     (Lora(name='ink', weight=0.8, text_weight=0.5),)
+    >>> parse("<lora:my ink> <lyco:wash: -1 >").loras
+    (Lora(name='my ink', weight=1.0, text_weight=None), Lora(name='wash', weight=-1.0, text_weight=None))
     >>> show("a boat <lora:ink:0.8> at sea")
     [('a boat  at sea', 1.0)]
     >>> show("<lora:ink:much> a < b")
@@ -224,7 +228,7 @@ def _match_brackets(marks: list[re.Match[str]]) -> tuple[dict[int, float], set[i
 
 
 def _lora(mark: re.Match[str]) -> Lora:
-    first = _bounded(float(mark["first"]))
+    first = _bounded(float(mark["first"] or 1))
     if mark["second"] is None:
         return Lora(mark["name"], first)
     return Lora(mark["name"], _bounded(float(mark["second"])), first)
