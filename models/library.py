@@ -127,7 +127,7 @@ class Library:
     ) -> Loaded:
         """Load the model called ``name``. ``progress`` gets a part 0..1 and what is being done.
 
-        Its digest is computed meanwhile and waited for where it is asked for. Raises ModelError:
+        Its digest is computed afterwards and waited for where it is asked for. Raises ModelError:
         ``unknown_model``, or ``missing_weights`` or ``unsupported`` with the reason; out of memory
         passes through as torch's own error. Nothing stays loaded then.
         """
@@ -137,11 +137,11 @@ class Library:
         with _naming(name):
             parts = entry.found.parts
             files = [f for part in parts for f in find_weights(entry.path / part).files]
-            # Reading for the digest also warms the page cache for the loader beside it.
-            digest = self._digesting.submit(self._digests.of, files or [entry.path])
             loaded = entry.family.load(
                 name, entry.path, entry.found, torch.device(device), dtype, progress
             )
+            # Not beside the loading: both want the disk and the memory's bandwidth.
+            digest = self._digesting.submit(self._digests.of, files or [entry.path])
             return replace(loaded, find_digest=digest.result)
 
     def extra(self, name: str) -> str:

@@ -53,9 +53,12 @@ def load_part(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) 
 def settle(model: Any, device: torch.device) -> Any:
     """``model`` moved to ``device``, ready to paint: in eval mode, without gradients."""
     import torch
+    from diffusers import AutoencoderKL, AutoencoderTiny
     from transformers import PreTrainedModel
 
-    # Convolutions are faster with the channels last, on CPUs and on tensor cores.
-    convolutional = not isinstance(model, PreTrainedModel)
+    # Convolutions are faster with the channels last on tensor cores; on a CPU an autoencoder's are,
+    # and a UNet's are not, whose weights would be copied for nothing.
+    fast = device.type != "cpu" or isinstance(model, (AutoencoderKL, AutoencoderTiny))
+    convolutional = fast and not isinstance(model, PreTrainedModel)
     layout = torch.channels_last if convolutional else torch.preserve_format
     return model.to(device, memory_format=layout).eval().requires_grad_(False)
