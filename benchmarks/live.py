@@ -1,12 +1,20 @@
 """How fast the polished picture follows the brush: the whole stack beside a bare diffusers loop.
 
-A recorded brush session (data/brush.json) is painted dab by dab on a canvas of the model's native
-size. Each dab is sent as a live frame through plugin protocol, gateway and worker over loopback, and
+A recorded brush session (data/brush.json) is painted dab by dab on a canvas; each dab changes at least
+1 % of it. It is sent as a live frame through plugin protocol, gateway and worker over loopback, and
 counts only when its own revision has come back: ``latency`` is from send to there. ``bare`` is
-diffusers' own image-to-image pipeline on the whole frame: same model, weights, size and number of
-steps, in this process, and nothing around it. Turns are interleaved.
+diffusers' own image-to-image pipeline on the whole picture of the size that the model sees: same
+model, weights and number of steps, the tiny autoencoder, in this process and nothing around it; on
+CUDA in bf16, with the channels last and compiled. Turns are interleaved.
 
-    python -m benchmarks.live [--dabs 40] [--json]
+``brush`` is the session as painters see it: only the part around a dab is repainted. ``whole`` has every
+pixel changed, so that our stack does the same work as the bare loop.
+
+    python -m benchmarks.live [--dabs 40] [--wholes 10] [--json]
+
+On a CPU: the starter, on a canvas of 1024 x 1024 pixels. With CUDA: full-size models with random
+weights (full_size.py), Stable Diffusion 1.5 at 512 with 1 and 4 steps and XL at 1024 with 4; ``--toy``
+runs those at toy size on any device, to see that they run.
 """
 
 from __future__ import annotations
@@ -14,25 +22,44 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, LCMScheduler, StableDiffusionImg2ImgPipeline
+from diffusers import AutoencoderTiny, AutoPipelineForImage2Image, LCMScheduler
 from PIL import Image as Picture
+from velatura.models.devices import choose_device
 from velatura.models.few_step import has_few_step, load_few_step
 from velatura.protocol import messages as m
 from velatura.protocol.client import Client
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
-from velatura.server.local import local_server
+from velatura.server.local import SERVE, local_server
+from velatura.server.worker.live_plan import make_live_plan
+
+from benchmarks import report
+from benchmarks.full_size import FAMILIES, make_model
 
 STARTER = Path(__file__).parent.parent / "models/starter"
 SESSION = Path(__file__).parent / "data/brush.json"
-STEPS, STRENGTH, PROMPT = 4, 0.4, "flat illustration of a pine tree on a meadow, the sun"
+STRENGTH, PROMPT = 0.4, "flat illustration of a pine tree on a meadow, the sun"
+LEAST_CHANGE = 0.01
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model, the side of the canvas, and the steps of each picture."""
+
+    model: str
+    folder: Path
+    side: int
+    steps: int
 
 
 class Sheet:
@@ -45,30 +72,37 @@ class Sheet:
         self.dabs = self._recorded["dabs"]
 
     def dab(self, number: int) -> Rect:
-        """Paint one dab; the rectangle that it changed."""
+        """Paint one dab; the rectangle that it changed. Raises ValueError for too small a change."""
         _, x, y, radius, *colour = self.dabs[number]
         scale = self.side / self._recorded["sheet"]
         x, y, radius = round(x * scale), round(y * scale), max(1, round(radius * scale))
+        before = self.pixels.copy()
         cv2.circle(self.pixels, (x, y), radius, (*colour, 255), -1)
+        if (before != self.pixels).any(-1).mean() < LEAST_CHANGE:
+            raise ValueError(f"dab {number} changes less than {LEAST_CHANGE:.0%} of the canvas")
         left, top = max(0, x - radius), max(0, y - radius)
         right, bottom = min(self.side, x + radius + 1), min(self.side, y + radius + 1)
         return Rect(left, top, right - left, bottom - top)
+
+    def everything(self) -> Rect:
+        """Change every pixel a little."""
+        self.pixels[..., :3] ^= 1
+        return Rect(0, 0, self.side, self.side)
 
 
 class Stack:
     """A live canvas of a server."""
 
-    def __init__(self, client: Client, sheet: Sheet) -> None:
+    def __init__(self, client: Client, sheet: Sheet, case: Case) -> None:
         self._client, self._sheet = client, sheet
-        self._job, self._revision = str(uuid.uuid4()), 0
-        area = Size(sheet.side, sheet.side)
+        self.job, self._revision = str(uuid.uuid4()), 0
         client.send(
             m.LiveOpen(
-                job=self._job,
-                model="starter",
-                area=area,
+                job=self.job,
+                model=case.model,
+                area=Size(sheet.side, sheet.side),
                 prompt=PROMPT,
-                steps=STEPS,
+                steps=case.steps,
                 strength=STRENGTH,
             )
         )
@@ -80,19 +114,18 @@ class Stack:
         picture = Image(rect.width, rect.height, "rgba8", np.ascontiguousarray(part).tobytes())
         base = 0 if key else self._revision
         self._revision += 1
-        start = time.perf_counter()
-        self._client.send(
-            m.LiveFrame(
-                job=self._job,
-                revision=self._revision,
-                base=base,
-                x=rect.x,
-                y=rect.y,
-                picture=picture,
-            )
+        frame = m.LiveFrame(
+            job=self.job,
+            revision=self._revision,
+            base=base,
+            x=rect.x,
+            y=rect.y,
+            picture=picture,
         )
+        start = time.perf_counter()
+        self._client.send(frame)
         while True:
-            event = self._client.receive(180)
+            event = self._client.receive(600)
             if isinstance(event, m.Error):
                 raise RuntimeError(event.message)
             if isinstance(event, m.LiveResult) and event.revision == self._revision:
@@ -100,79 +133,117 @@ class Stack:
 
 
 class Bare:
-    """diffusers alone."""
+    """diffusers alone, with the settings that its own guides recommend for the device."""
 
-    def __init__(self) -> None:
-        pipe = StableDiffusionImg2ImgPipeline.from_pretrained(
-            STARTER, safety_checker=None, local_files_only=True
+    def __init__(self, case: Case, device: str) -> None:
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        pipe = AutoPipelineForImage2Image.from_pretrained(
+            case.folder, local_files_only=True, dtype=dtype, safety_checker=None
         )
         pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
-        pipe.vae = AutoencoderTiny.from_pretrained(STARTER / "vae-tiny")
-        if has_few_step(STARTER):
-            pipe.unet = load_few_step(STARTER, pipe.unet)
+        pipe.vae = AutoencoderTiny.from_pretrained(case.folder / "vae-tiny", dtype=dtype)
+        if has_few_step(case.folder):
+            pipe.unet = load_few_step(case.folder, pipe.unet)
+        pipe.to(device)
+        if device == "cuda":
+            for part in (pipe.unet, pipe.vae):
+                part.to(memory_format=torch.channels_last)
+            pipe.unet = torch.compile(pipe.unet, mode="reduce-overhead", fullgraph=True)
+            pipe.vae.decode = torch.compile(pipe.vae.decode, mode="reduce-overhead")
         pipe.set_progress_bar_config(disable=True)
-        self._pipe = pipe
+        self._pipe, self._steps = pipe, case.steps
 
-    def __call__(self, pixels: np.ndarray) -> float:
+    def __call__(self, pixels: np.ndarray, side: int) -> float:
+        small = cv2.resize(pixels[..., :3], (side, side), interpolation=cv2.INTER_AREA)
+        picture = Picture.fromarray(small)
         start = time.perf_counter()
         self._pipe(
             PROMPT,
-            Picture.fromarray(pixels[..., :3]),
+            image=picture,
             strength=STRENGTH,
             # diffusers runs int(steps * strength) of them.
-            num_inference_steps=round(STEPS / STRENGTH),
+            num_inference_steps=round(self._steps / STRENGTH + 0.5),
             guidance_scale=1.0,
             generator=torch.Generator().manual_seed(0),
         )
         return time.perf_counter() - start
 
 
-def until_ready(client: Client) -> None:
+def until_ready(client: Client, model: str) -> m.ModelInfo:
     """A canvas that is opened earlier waits, and is asked for a key frame."""
-    while not isinstance(event := client.receive(180), m.Status) or event.worker != "ready":
-        pass
+    found = ready = None
+    while not (found and ready):
+        event = client.receive(600)
+        if isinstance(event, m.Catalogue):
+            found = next((one for one in event.models if one.name == model), None)
+        ready = ready or (isinstance(event, m.Status) and event.worker == "ready")
+    return found
 
 
-def measure(dabs: int) -> dict[str, object]:
-    side = json.loads((STARTER / "unet/config.json").read_text("utf-8"))["sample_size"] * 8
-    sheet, bare = Sheet(side), Bare()
-    ours: list[float] = []
+def measure_case(case: Case, device: str, dabs: int, wholes: int) -> dict[str, Any]:
+    sheet, bare = Sheet(case.side), Bare(case, device)
+    command = (*SERVE, "--models", str(case.folder.parent))
+    brush: list[float] = []
+    whole: list[float] = []
     theirs: list[float] = []
-    with local_server("benchmark") as client:
-        until_ready(client)
-        stack = Stack(client, sheet)
-        bare(sheet.pixels)
+    with local_server("benchmark", command) as client:
+        model = until_ready(client, case.model)
+        seen = make_live_plan(Size(case.side, case.side), model).size.width
+        stack = Stack(client, sheet, case)
+        for _ in range(3):
+            bare(sheet.pixels, seen)
+            stack.send(sheet.everything())
         for number in range(min(dabs, len(sheet.dabs))):
-            ours.append(stack.send(sheet.dab(number)))
-            theirs.append(bare(sheet.pixels))
+            brush.append(stack.send(sheet.dab(number)))
+            if number * wholes // dabs != (number + 1) * wholes // dabs:
+                whole.append(stack.send(sheet.everything()))
+                theirs.append(bare(sheet.pixels, seen))
     return {
-        "side": side,
-        "steps": STEPS,
-        "dabs": len(ours),
-        "pictures_per_second": 1 / statistics.mean(ours),
-        "latency_ms": {"p50": _percentile(ours, 0.5), "p95": _percentile(ours, 0.95)},
-        "bare_ms": {"p50": _percentile(theirs, 0.5), "p95": _percentile(theirs, 0.95)},
-        "ratio": statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
+        "canvas": case.side,
+        "model_sees": seen,
+        "steps": case.steps,
+        "brush": _figures(brush),
+        "whole": _figures(whole),
+        "bare": _figures(theirs),
+        "whole_to_bare": report.spread([a / b for a, b in zip(whole, theirs, strict=True)]),
+        "brush_to_bare": statistics.median(brush) / statistics.median(theirs),
     }
 
 
-def _percentile(seconds: list[float], part: float) -> float:
-    ordered = sorted(seconds)
-    return 1000 * ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+def _figures(seconds: list[float]) -> dict[str, float]:
+    return {
+        "pictures_per_second": 1 / statistics.mean(seconds),
+        "p50_ms": 1000 * report.percentile(seconds, 0.5),
+        "p95_ms": 1000 * report.percentile(seconds, 0.95),
+        "n": len(seconds),
+    }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dabs", type=int, default=40)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    figures = measure(given.dabs)
-    if given.json:
-        print(json.dumps(figures, indent=1))
-        return
-    for name, value in figures.items():
-        print(f"{name:20} {value}")
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    device, dtype, name = choose_device()
+    figures: dict[str, Any] = {"device": name}
+    if device != "cuda" and not given.toy:
+        case = Case("starter", STARTER, 1024, 4)
+        return {**figures, "starter": measure_case(case, device, given.dabs, given.wholes)}
+    with tempfile.TemporaryDirectory(prefix="velatura-models-") as folder:
+        for family, steps in (("sd15", 1), ("sd15", 4), ("sdxl", 4)):
+            path = Path(folder) / family
+            if not path.exists():
+                make_model(path, family, torch.device(device), dtype, given.toy)
+            side = FAMILIES[family] // (8 if given.toy else 1)
+            case = Case(family, path, side, steps)
+            label = f"{family} {side}, {steps} steps"
+            figures[label] = measure_case(case, device, given.dabs, given.wholes)
+    return figures
 
 
 if __name__ == "__main__":
-    main()
+    report.run(
+        __doc__,
+        measure,
+        {
+            "--dabs": {"type": int, "default": 40},
+            "--wholes": {"type": int, "default": 10},
+            "--toy": {"action": "store_true"},
+        },
+    )
