@@ -46,10 +46,11 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
-from velatura.server.worker.passes import Pass, quick
+from velatura.server.worker.passes import Pass
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan, with_detail
 from velatura.server.worker.prompts import Parsed
+from velatura.server.worker.quick import quick
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools
@@ -57,6 +58,7 @@ from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts, whole
 from velatura.server.worker.union import for_kind
 from velatura.server.worker.vae import make_preview
+from velatura.server.worker.warm import Warmed, load_weights
 
 # Kinds of what stands on the shelf.
 _MODEL, _FEW_STEP = "model", "few-step"
@@ -152,6 +154,8 @@ class Engine:
             with self._told():
                 painter = self._live_painter(task.settings, emit)
                 x, y, pixels = painter.paint(canvas, task, on_step)
+                if warming := painter.warming():
+                    Reporter(canvas.job, emit, lambda: False).stage("preparing", note=warming)
         except GivenUp:
             canvas.give_up(task)
             return
@@ -237,7 +241,8 @@ class Engine:
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
         info = self._model(settings.model)
-        plan = make_live_plan(settings.area, info)
+        cuda = self._device.type == "cuda"
+        plan = make_live_plan(settings.area, info, few_shapes=cuda)
         check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
@@ -268,14 +273,21 @@ class Engine:
     ) -> torch.nn.Module:
         """The UNet with what the model has for few steps, and the LoRAs, in its weights."""
         wanted = (_FEW_STEP, loaded.name, named.loras)
+
+        def make() -> torch.nn.Module:
+            return make_live_unet(folder, loaded.unet, ready.loras)
+
         for key in tuple(self._shelf):
             if key[:2] == wanted[:2] and key != wanted:
-                self._shelf.drop(key)
+                if isinstance(self._passes.get(key[1:]), Warmed):
+                    # What was prepared for it stays: only its weights change.
+                    load_weights(self._shelf.rename(key, wanted), make())
+                    self._passes[wanted[1:]] = self._passes.pop(key[1:])
+                    self._begin_anew(loaded.name)
+                else:
+                    self._shelf.drop(key)
         made: torch.nn.Module = self._shelf.get(
-            wanted,
-            bytes_of(loaded.unet),
-            f"Live painting with {loaded.name}",
-            lambda: make_live_unet(folder, loaded.unet, ready.loras),
+            wanted, bytes_of(loaded.unet), f"Live painting with {loaded.name}", make
         )
         return made
 
@@ -372,14 +384,20 @@ class Engine:
     def _forget(self, key: Key) -> None:
         """Drop what holds a model that leaves: a live canvas begins anew."""
         kind, name, *_ = key
-        self._passes = {k: run for k, run in self._passes.items() if k[0] != name}
+        for other in tuple(self._passes):
+            if other[0] == name and isinstance(run := self._passes.pop(other), Warmed):
+                run.close()
         if kind == _MODEL:
             self._previews.drop(name)
             for other in tuple(self._shelf):
                 if other[1] == name:
                     self._shelf.drop(other)
+        self._begin_anew(name)
+
+    def _begin_anew(self, model: str) -> None:
+        """Live canvases that ``model`` paints keep nothing of it."""
         for job, painter in tuple(self._painters.items()):
-            if painter.settings.model == name:
+            if painter.settings.model == model:
                 del self._painters[job]
 
     def _free(self) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from velatura.models.families.base import Loaded
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import LiveOpen
-from velatura.protocol.region import Rect
+from velatura.protocol.region import Rect, Size
 from velatura.server.worker.control import control_map
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.live_canvas import LiveCanvas, Task
@@ -18,6 +18,7 @@ from velatura.server.worker.live_plan import (
     Crop,
     LivePlan,
     crop_around,
+    crop_sizes,
     live_steps,
     noise_levels,
     see,
@@ -30,6 +31,7 @@ from velatura.server.worker.pixels import to_array
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.text import Prompts, Text, embed_both
+from velatura.server.worker.warm import Warmed
 
 # What each step continues with: LCM draws the canvas's noise for it anew (Luo et al. 2023), DDIM
 # without noise goes on with what was predicted (Song et al. 2020), which is Euler's step too.
@@ -162,6 +164,16 @@ class LivePainter:
             for step in steps
         ]
 
+        self._warmed = tools.run if isinstance(tools.run, Warmed) else None
+        if self._warmed is not None and not tools.controls:
+            # Controls' shapes are known when they have been run: those are asked for then.
+            self._warmed.want(self._given(size) for size in crop_sizes(plan))
+
+    def warming(self) -> str:
+        """A sentence while passes are being prepared, else nothing."""
+        done, wanted = self._warmed.progress if self._warmed is not None else (0, 0)
+        return f"Getting quicker on this card: {done} of {wanted} sizes." if done < wanted else ""
+
     def paint(
         self, canvas: LiveCanvas, task: Task, on_step: Callable[[int, int], None]
     ) -> tuple[int, int, np.ndarray]:
@@ -193,7 +205,9 @@ class LivePainter:
         rect = Rect(0, 0, area.width, area.height) if task.whole else task.rect or Rect(0, 0, 1, 1)
         pixels = canvas.read(rect)
         white = np.full_like(pixels, 255)
-        white[..., :3] = see(pixels, rect, rect, LivePlan(area, 1, 1, area, area, 1, 1))
+        white[..., :3] = see(
+            pixels, rect, rect, replace(self._plan, shrink=1, grow=1, content=area, size=area)
+        )
         return rect.x, rect.y, white
 
     def _repaint(self, crop: Crop, on_step: Callable[[int, int], None]) -> Rect:
@@ -260,24 +274,18 @@ class LivePainter:
         tools, count = self._tools, len(self._levels)
         prompts = tools.prompt
         inputs = noisy.to(tools.loaded.dtype).repeat(len(prompts), 1, 1, 1)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        labels: dict[str, torch.Tensor] = {}
-        if tools.pooled is not None:
-            # The crop is a whole picture of its own size: nothing of it is cut off (Podell et al.).
-            height, width = (LATENT_CELL * side for side in noisy.shape[-2:])
-            sizes = torch.tensor([[height, width, 0, 0, height, width]] * len(prompts))
-            labels = {"text_embeds": tools.pooled, "time_ids": sizes.to(tools.pooled)}
+        given = self._told(inputs.contiguous(memory_format=torch.channels_last), step)
         residuals: list[torch.Tensor] = []
         for control, drawn in zip(tools.controls, maps, strict=True):
             if index / count < control.start or (index + 1) / count > control.end:
                 continue
             down, middle = control.net(
-                inputs,
+                given.inputs,
                 step,
                 encoder_hidden_states=prompts,
                 controlnet_cond=drawn.repeat(len(prompts), 1, 1, 1),
                 conditioning_scale=control.weight,
-                added_cond_kwargs=labels or None,
+                added_cond_kwargs=given.labels or None,
                 return_dict=False,
             )
             new = [*down, middle]
@@ -286,11 +294,29 @@ class LivePainter:
                 if residuals
                 else new
             )
-        output = tools.run(Given(inputs, step, prompts, labels, residuals)).float()
+        output = tools.run(replace(given, residuals=residuals)).float()
         if len(prompts) == 1:
             return output
         without, with_prompt = output.chunk(2)
         return without + self.settings.guidance * (with_prompt - without)
+
+    def _told(self, inputs: torch.Tensor, step: torch.Tensor) -> Given:
+        """A pass over ``inputs`` (n, 4, h, w) without controls."""
+        tools, labels = self._tools, {}
+        if tools.pooled is not None:
+            # The crop is a whole picture of its own size: nothing of it is cut off (Podell et al.).
+            height, width = (LATENT_CELL * side for side in inputs.shape[-2:])
+            sizes = torch.tensor([[height, width, 0, 0, height, width]] * len(inputs))
+            labels = {"text_embeds": tools.pooled, "time_ids": sizes.to(tools.pooled)}
+        return Given(inputs, step, tools.prompt, labels)
+
+    def _given(self, size: Size) -> Given:
+        """What a pass over a crop of ``size`` looks like."""
+        loaded, count = self._tools.loaded, len(self._tools.prompt)
+        shape = (count, 4, size.height // LATENT_CELL, size.width // LATENT_CELL)
+        zeros = torch.zeros(shape, dtype=loaded.dtype, device=loaded.device)
+        step = self._levels[0][0]
+        return self._told(zeros.contiguous(memory_format=torch.channels_last), step)
 
     def _maps(self, rect: Rect) -> list[torch.Tensor]:
         """The control maps' parts in ``rect``. Derived ones follow the picture."""

@@ -22,8 +22,9 @@ _MOST_AREA = 1.5
 # Of the native side: how far a change reaches, over how much the new pixels fade, and what the model
 # sees beyond them, around each change; and the side of the smallest crop.
 _REACH, _FADE, _SEEN, _LEAST = 1 / 64, 3 / 64, 1 / 64, 3 / 8
-# Sides of crops are multiples of this part of the native side: few shapes, each prepared once.
-_BUCKET = 1 / 16
+# Sides of crops are multiples of this part of the native side: close to the change where any size
+# costs what it is, few shapes where each is prepared at length.
+_BUCKET, _COARSE_BUCKET = 1 / 16, 1 / 4
 # Below this side (model pixels) a UNet's deepest layers see a single cell.
 _LEAST_SIDE = 48
 # Above this part of the picture a crop saves too little to be worth its border.
@@ -41,6 +42,7 @@ class LivePlan:
     content       the area in model pixels
     size          content, padded right and below to whole ``multiple``s
     native        side in pixels that the model paints best
+    bucket        sides of crops are multiples of it, in model pixels
     """
 
     area: Size
@@ -50,6 +52,7 @@ class LivePlan:
     size: Size
     native: int
     multiple: int
+    bucket: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Crop:
         return bool(self.shown.min() == 1)
 
 
-def make_live_plan(area: Size, model: ModelInfo) -> LivePlan:
+def make_live_plan(area: Size, model: ModelInfo, *, few_shapes: bool = False) -> LivePlan:
     """The plan for a canvas of ``area``: about the size that the model paints best."""
 
     def fits(shrink: int) -> bool:
@@ -88,7 +91,9 @@ def make_live_plan(area: Size, model: ModelInfo) -> LivePlan:
         grow += 1
     content = Size(-(-area.width // shrink) * grow, -(-area.height // shrink) * grow)
     size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
-    return LivePlan(area, shrink, grow, content, size, model.native, model.multiple)
+    part = _COARSE_BUCKET if few_shapes else _BUCKET
+    bucket = _up(max(1, round(model.native * part)), model.multiple)
+    return LivePlan(area, shrink, grow, content, size, model.native, model.multiple, bucket)
 
 
 def to_model_rect(rect: Rect, plan: LivePlan) -> Rect:
@@ -173,17 +178,11 @@ def crop_around(rect: Rect | None, plan: LivePlan) -> Crop:
     """What to repaint when ``rect`` (model pixels) changed; None: everything."""
     whole = Rect(0, 0, plan.size.width, plan.size.height)
     if rect is not None:
-        reach, fade, seen, least = (
-            max(1, round(plan.native * part)) for part in (_REACH, _FADE, _SEEN, _LEAST)
-        )
+        reach, fade, seen = (max(1, round(plan.native * part)) for part in (_REACH, _FADE, _SEEN))
         margin = reach + fade + seen
-        bucket = _up(max(1, round(plan.native * _BUCKET)), plan.multiple)
-        least = _up(max(least, _LEAST_SIDE), bucket)
-        x, width = _side(rect.x, rect.width, plan.size.width, margin, bucket, least, plan.multiple)
-        y, height = _side(
-            rect.y, rect.height, plan.size.height, margin, bucket, least, plan.multiple
-        )
-        if width * height < _WORTH_IT * whole.width * whole.height:
+        x, width = _side(rect.x, rect.width, plan.size.width, margin, plan)
+        y, height = _side(rect.y, rect.height, plan.size.height, margin, plan)
+        if _worth_it(width, height, plan):
             crop = Rect(x, y, width, height)
             # Blended latents decode to rings and halos, blended pixels do not: where the model
             # begins to hold on to what is shown, nothing of it is seen any more.
@@ -192,6 +191,21 @@ def crop_around(rect: Rect | None, plan: LivePlan) -> Crop:
             return Crop(crop, free, shown)
     cells = (whole.height // LATENT_CELL, whole.width // LATENT_CELL)
     return Crop(whole, np.ones(cells, np.float32), np.ones((whole.height, whole.width), np.float32))
+
+
+def crop_sizes(plan: LivePlan) -> tuple[Size, ...]:
+    """All sizes that crops can have: the whole picture first, then from the smallest on."""
+
+    def sides(limit: int) -> tuple[int, ...]:
+        return (*range(_least(plan), limit, plan.bucket), limit)
+
+    crops = [
+        Size(width, height)
+        for width in sides(plan.size.width)
+        for height in sides(plan.size.height)
+        if _worth_it(width, height, plan)
+    ]
+    return (plan.size, *sorted(crops, key=lambda size: size.width * size.height))
 
 
 def live_steps(steps: int, strength: float, train_steps: int) -> tuple[int, ...]:
@@ -209,14 +223,22 @@ def noise_levels(alphas_cumprod: Sequence[float], step: int) -> tuple[float, flo
     return kept**0.5, (1 - kept) ** 0.5
 
 
-def _side(
-    start: int, length: int, limit: int, margin: int, bucket: int, least: int, multiple: int
-) -> tuple[int, int]:
+def _least(plan: LivePlan) -> int:
+    """The side of the smallest crop."""
+    return _up(max(round(plan.native * _LEAST), _LEAST_SIDE), plan.bucket)
+
+
+def _worth_it(width: int, height: int, plan: LivePlan) -> bool:
+    return width * height < _WORTH_IT * plan.size.width * plan.size.height
+
+
+def _side(start: int, length: int, limit: int, margin: int, plan: LivePlan) -> tuple[int, int]:
     """Start and length of a crop's side around start..start+length, inside 0..limit."""
+    multiple = plan.multiple
     # Beyond the picture's edge no margin is needed.
     first = max(0, start - margin) // multiple * multiple
     last = min(limit, start + length + margin)
-    wanted = max(least, _up(last - first, bucket))
+    wanted = max(_least(plan), _up(last - first, plan.bucket))
     if wanted >= limit:
         return 0, limit
     left = (first - (wanted - (last - first)) // 2) // multiple * multiple

@@ -90,6 +90,13 @@ class Shelf:
     def __iter__(self) -> Iterator[Key]:
         return iter(self._values)
 
+    def rename(self, key: Key, new: Key) -> Any:
+        """Call the value of ``key``, which is there, ``new`` from now on; returns it."""
+        self._values[new] = self._values.pop(key)
+        self._in_use.discard(key)
+        self._in_use.add(new)
+        return self._values[new][0]
+
     def drop(self, key: Key) -> None:
         """Let go of one value, if it is there."""
         if self._values.pop(key, None) is not None:

@@ -1,4 +1,4 @@
-"""The UNet's forward pass as a function of tensors, run in the quickest form that a device has.
+"""The UNet's forward pass as a function of tensors, and a recording of it.
 
 Live painting makes a few passes over few cells for each dab of the brush. A small model on a CPU then
 spends as long in Python as in arithmetic, so its pass is recorded once and replayed without Python.
@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-# Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
-_SMALL = 50_000_000
 # A height and width in cells that halve to odd numbers: for these diffusers keeps the sizes of the
 # way down for the way up, which is right for all others too.
 _ODD = (6, 7)
@@ -64,11 +62,16 @@ def plain(unet: torch.nn.Module) -> Pass:
     return run
 
 
-def quick(unet: torch.nn.Module) -> Pass:
-    """The same values, bit for bit, in the quickest form for the device that ``unet`` is on."""
-    size = sum(parameter.numel() for parameter in unet.parameters())
-    on_cpu = next(unet.parameters()).device.type == "cpu"
-    return Recorded(unet) if on_cpu and size <= _SMALL else plain(unet)
+def tensors_of(given: Given) -> tuple[torch.Tensor, ...]:
+    """All that a pass is told, in one order."""
+    return (given.inputs, given.step, given.prompt, *given.labels.values(), *given.residuals)
+
+
+def with_tensors(given: Given, tensors: Sequence[torch.Tensor]) -> Given:
+    """The same with other ``tensors``, in the order of ``tensors_of``."""
+    inputs, step, prompt, *rest = tensors
+    count = len(given.labels)
+    return Given(inputs, step, prompt, dict(zip(given.labels, rest, strict=False)), rest[count:])
 
 
 class Recorded:
@@ -86,31 +89,24 @@ class Recorded:
         if key not in self._recordings:
             self._recordings[key] = self._record(given)
         with torch.jit.optimized_execution(False):
-            return self._recordings[key](*_flat(given))
+            return self._recordings[key](*tensors_of(given))
 
     def _record(self, given: Given) -> Any:
-        names, run = tuple(given.labels), plain(self._unet)
+        run = plain(self._unet)
 
         class Flat(torch.nn.Module):
             def __init__(self, unet: torch.nn.Module) -> None:
                 super().__init__()
                 self.unet = unet
 
-            def forward(
-                self,
-                inputs: torch.Tensor,
-                step: torch.Tensor,
-                prompt: torch.Tensor,
-                *rest: torch.Tensor,
-            ) -> torch.Tensor:
-                labels = dict(zip(names, rest, strict=False))
-                return run(Given(inputs, step, prompt, labels, rest[len(names) :]))
+            def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+                return run(with_tensors(given, tensors))
 
         with warnings.catch_warnings(), torch.no_grad():
             # It tells of what depends on sizes, and that compilers are preferred: one that people
             # who paint on a CPU rarely have, and that takes minutes.
             warnings.simplefilter("ignore")
-            arguments = _flat(_resized(given, _ODD))
+            arguments = tensors_of(_resized(given, _ODD))
             recorded = torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
             return torch.jit.freeze(recorded)
 
@@ -133,7 +129,3 @@ def _resized(given: Given, size: tuple[int, int]) -> Given:
     return replace(
         given, inputs=zeros(given.inputs), residuals=[zeros(one) for one in given.residuals]
     )
-
-
-def _flat(given: Given) -> tuple[torch.Tensor, ...]:
-    return (given.inputs, given.step, given.prompt, *given.labels.values(), *given.residuals)

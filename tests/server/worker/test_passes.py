@@ -8,7 +8,8 @@ import pytest
 import torch
 from checkpoints import make_sdxl
 from diffusers import ControlNetModel, UNet2DConditionModel
-from velatura.server.worker.passes import Given, Recorded, plain, quick
+from velatura.server.worker.passes import Given, Recorded, plain
+from velatura.server.worker.quick import quick
 
 
 def given(unet: UNet2DConditionModel, height: int, width: int, pictures: int = 1) -> Given:
