@@ -79,6 +79,12 @@ def plan(
         raise CaptureError(f"Nothing is selected: select the part to {chosen.label.lower()}.")
     if action == "expand" and canvas.empty is None:
         raise CaptureError("There is no empty border: choose the sides on which to enlarge.")
+    for guide in settings.active_guides:
+        if guide.kind not in model.controls:
+            raise CaptureError(
+                f'"{model.name}" cannot follow a guide of the kind "{guide.kind}": switch the guide '
+                "off, or choose another model."
+            )
     source = _source(canvas, settings) if action not in ("generate", "expand") else None
     area = canvas.selection
     if action == "expand":

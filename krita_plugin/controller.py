@@ -14,6 +14,7 @@ from ..protocol.errors import LocalError
 from ..protocol.region import Rect
 from . import canvas, capture, trace
 from .capture import CaptureError
+from .desks import Desks
 from .document import Document, DocumentError
 from .link import Link
 from .painting import Painting
@@ -47,6 +48,7 @@ class Controller(QtCore.QObject):
         self._limits: m.Limits | None = None
         self._is_connected = False
         self._seen: Any = None
+        self.desks = Desks(panel, self)
         self.recipes = Reopening(panel, self._active)
         self.preview = Preview(panel, self)
         self.results = Results(panel, link, self._active, self)
@@ -77,6 +79,7 @@ class Controller(QtCore.QObject):
     def look(self) -> canvas.Canvas | None:
         """Show what a press would do to the canvas as it is now."""
         document = self._active()
+        self.desks.follow(document)
         self._seen = self._sight()
         self.recipes.look(document)
         if document is None:
@@ -136,9 +139,8 @@ class Controller(QtCore.QObject):
         except (CaptureError, DocumentError, LocalError) as error:
             panel.notice.say(tr(str(error)), self.press)
             return
-        panel.chance.show_seed(painting.request.seed)
         self._send(painting)
-        panel.left.emit()
+        panel.sent(painting.settings, painting.request.seed)
 
     def _press_everything(self) -> None:
         """The other source than the layer that turned out to be empty."""

@@ -69,6 +69,8 @@ VISIBLE, LAYER, AUTOMATIC = "visible", "layer", "auto"
 # several while one looks at the first; refining rarely needs a choice.
 AUTOMATIC_VARIANTS = 3
 _LIVE_SAMPLER = "LCM"
+# How many prompts of earlier presses are remembered.
+MOST_PROMPTS = 50
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Settings:
 class Memory:
     """What the docker remembers from one start of Krita to the next; the rest is the picture's.
 
-    variants: 0 for what suits the device and the action.
+    variants: 0 for what suits the device and the action. prompts: those of earlier presses, the newest
+    first.
     """
 
     strengths: Mapping[str, int]
@@ -145,6 +148,7 @@ class Memory:
     variants: int = 0
     model: str = ""
     style: str = ""
+    prompts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -153,6 +157,7 @@ class Memory:
             "variants": self.variants,
             "model": self.model,
             "style": self.style,
+            "prompts": self.prompts,
         }
 
     @classmethod
@@ -165,6 +170,7 @@ class Memory:
             if name in strengths and isinstance(percent, int) and 1 <= percent <= 100:
                 strengths[name] = percent
         variants, model, style = (value.get(name) for name in ("variants", "model", "style"))
+        prompts = value.get("prompts")
         return cls(
             strengths=strengths,
             paint_from=_one_of((VISIBLE, LAYER), value.get("paint_from"), AUTOMATIC),
@@ -173,7 +179,17 @@ class Memory:
             else 0,
             model=model if isinstance(model, str) else "",
             style=style if isinstance(style, str) else "",
+            prompts=tuple(x for x in prompts if isinstance(x, str))[:MOST_PROMPTS]
+            if isinstance(prompts, list)
+            else (),
         )
+
+    def with_prompt(self, prompt: str) -> Memory:
+        """The newest first, each once."""
+        if not prompt:
+            return self
+        others = (other for other in self.prompts if other != prompt)
+        return replace(self, prompts=(prompt, *others)[:MOST_PROMPTS])
 
     def with_strength(self, action: str, percent: int) -> Memory:
         return replace(self, strengths={**self.strengths, action: percent})

@@ -39,6 +39,7 @@ class GuideRow(QtWidgets.QFrame):
 
     def __init__(self, number: int, parent: Any = None) -> None:
         super().__init__(parent)
+        self.number = number
         self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
         self.on = QtWidgets.QCheckBox()
         self.on.setObjectName(f"guide_on_{number}")
@@ -76,6 +77,8 @@ class GuideRow(QtWidgets.QFrame):
         self.remove.clicked.connect(lambda checked=False: self.removed.emit())
         for signal in (self.on.toggled, self.kind.currentIndexChanged):
             signal.connect(lambda value: self.changed.emit())
+        for box in (self.influence, self.start, self.until):
+            box.valueChanged.connect(lambda value: self.changed.emit())
         self.layer.currentIndexChanged.connect(lambda index: self.changed.emit())
 
     @property
@@ -118,7 +121,6 @@ class GuideGroup(Fold):
     def __init__(self, parent: Any = None) -> None:
         super().__init__("guide", tr("Guides"), parent)
         self.rows: list[GuideRow] = []
-        self._made = 0
         self._kinds: list[tuple[str, str]] = []
         self._layers: list[tuple[str, str]] = []
         self.add = _button("guide_add", tr("Add guide"), tr("Follow one more layer (ControlNet)"))
@@ -130,12 +132,11 @@ class GuideGroup(Fold):
         self.offer_kinds(())
 
     def add_row(self, guide: Guide | None = None) -> GuideRow:
-        self._made += 1
-        line = GuideRow(self._made)
-        line.kind.offer(self._kinds)
-        line.layer.offer(self._offered(None))
+        taken = {line.number for line in self.rows}
+        line = GuideRow(next(n for n in range(1, len(taken) + 2) if n not in taken))
+        line.kind.offer(self._offered_kinds(None if guide is None else guide.kind))
+        line.layer.offer(self._offered(None if guide is None else guide.layer))
         if guide is not None:
-            line.layer.offer(self._offered(guide.layer))
             line.show_guide(guide)
         line.changed.connect(self.changed)
         line.traced.connect(lambda: self.traced.emit(line))
@@ -158,14 +159,13 @@ class GuideGroup(Fold):
         """The control types of the chosen model; without any a guide cannot be used."""
         self._kinds = [(kind, kind_name(kind)) for kind in kinds if kind in _KINDS]
         for line in self.rows:
-            line.kind.offer(self._kinds)
-        self.head.setEnabled(bool(self._kinds))
+            line.kind.offer(self._offered_kinds(line.kind.currentData()))
+        self._show_number()
         self.head.setToolTip(
             tr("Let the picture follow layers (ControlNet)")
             if self._kinds
             else tr("This model has no guides (ControlNets).")
         )
-        self.changed.emit()
 
     def offer_layers(self, layers: list[tuple[str, str]]) -> None:
         self._layers = layers
@@ -184,14 +184,23 @@ class GuideGroup(Fold):
             return self._layers
         return [(chosen, tr("(not in this picture)")), *self._layers]
 
+    def _offered_kinds(self, chosen: str | None) -> list[tuple[str, str]]:
+        """The model's control types. Nor does a guide change its type with the model."""
+        if not chosen or any(kind == chosen for kind, _ in self._kinds):
+            return self._kinds
+        return [*self._kinds, (chosen, tr("{kind} (not this model)", kind=kind_name(chosen)))]
+
     def _remove(self, line: GuideRow) -> None:
         self.rows.remove(line)
         self._lines.removeWidget(line)
+        line.setParent(None)  # its number is free at once
         line.deleteLater()
         self._show_number()
 
     def _show_number(self) -> None:
-        self.add.setEnabled(len(self.rows) < MOST_CONTROLS)
+        self.add.setEnabled(bool(self._kinds) and len(self.rows) < MOST_CONTROLS)
+        # Guides that the model cannot follow can still be switched off.
+        self.head.setEnabled(bool(self._kinds or self.rows))
         self.head.setText(
             tr("Guides ({count})", count=len(self.rows)) if self.rows else tr("Guides")
         )

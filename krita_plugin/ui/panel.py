@@ -11,6 +11,7 @@ from ...protocol.messages import AddOnInfo, ModelInfo
 from ...protocol.style import Style
 from .. import capture
 from ..canvas import Canvas, enlarged, suits_layer, what_to_do
+from ..desk import Desk
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
 from ..state import (
     ACTIONS,
@@ -48,13 +49,14 @@ class Panel(QtWidgets.QWidget):
     """Signals are the painter's wishes; methods show what has become of them.
 
     pressed: paint ``action`` with ``settings``. entered: the pen came into the docker.
-    remembered: ``memory`` changed. left: the canvas is where the painter goes on.
+    remembered: ``memory`` changed. desk_changed: ``desk`` may have. left: the canvas is where the painter goes on.
     """
 
     pressed = Signal()
     cancelled = Signal()
     entered = Signal()
     remembered = Signal()
+    desk_changed = Signal()
     left = Signal()
 
     def __init__(self, memory: Memory | None = None, parent: Any = None) -> None:
@@ -85,6 +87,7 @@ class Panel(QtWidgets.QWidget):
         self.style_row = StyleRow()
         self.model = ModelGroup()
         self._arrange()
+        self.prompts.show_past(self.memory.prompts)
         self.source.combo.choose(self.memory.paint_from)
         self.chance.variants.setValue(self.memory.variants)
         self.model.want(self.memory.model)
@@ -134,6 +137,8 @@ class Panel(QtWidgets.QWidget):
     def _connect(self) -> None:
         self.prompts.submitted.connect(self.pressed)
         self.prompts.left.connect(self.left)
+        for changed in (self.prompts.changed, self.guide.changed, self.source.changed):
+            changed.connect(self.desk_changed)
         self.press.pressed.connect(self.pressed)
         self.press.cancelled.connect(self.cancelled)
         self.press.chosen.connect(self._choose)
@@ -196,7 +201,32 @@ class Panel(QtWidgets.QWidget):
         canvas = self._canvas
         return LAYER if canvas is not None and suits_layer(canvas, self.action) else VISIBLE
 
+    @property
+    def desk(self) -> Desk:
+        """What belongs to the picture."""
+        return Desk(
+            prompt=self.prompts.prompt.toPlainText(),
+            negative=self.prompts.avoid.toPlainText(),
+            guides=self.guide.guides,
+            leave_out=self.source.wanted_out,
+        )
+
     # What is so
+
+    def show_desk(self, desk: Desk) -> None:
+        """Another picture, or none, is open now."""
+        self.prompts.prompt.setPlainText(desk.prompt)
+        self.prompts.avoid.setPlainText(desk.negative)
+        self.guide.show_guides(desk.guides)
+        self.source.leave(desk.leave_out)
+
+    def sent(self, settings: Settings, seed: int) -> None:
+        """A press is on its way: what can be used again is kept, and the canvas gets the keys."""
+        self.chance.show_seed(seed)
+        self.memory = self.memory.with_prompt(settings.prompt)
+        self.prompts.show_past(self.memory.prompts)
+        self.remembered.emit()
+        self.left.emit()
 
     def show_link(self, link: LinkState) -> None:
         self.connection.show_state(link)

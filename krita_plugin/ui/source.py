@@ -54,6 +54,11 @@ class SourceRow(QtWidgets.QWidget):
         """Ids of this picture's layers that are left out."""
         return tuple(layer for layer, _ in self._layers if layer in self._left_out)
 
+    @property
+    def wanted_out(self) -> tuple[str, ...]:
+        """As ``left_out``, with layers that are not there now: undo may bring them back."""
+        return self._left_out
+
     def offer_layers(self, layers: list[tuple[str, str]]) -> None:
         """(id, name) of the picture's layers. What is left out stays so while it is elsewhere."""
         if layers == self._layers:

@@ -27,5 +27,9 @@ def test_groups_vectors_fills_clipped_and_locked_layers_are_painted_over(paint):
     choosing(paint, "paints_over_every_kind_of_layer_or_says_what_to_do")
 
 
+def test_prompt_and_guides_belong_to_the_picture_and_its_file(paint):
+    choosing(paint, "keeps_prompt_and_guides_with_each_picture")
+
+
 def test_after_a_press_and_after_escape_the_canvas_has_the_keys(paint):
     choosing(paint, "gives_the_canvas_the_keys_back")

@@ -204,6 +204,14 @@ def test_a_selection_that_krita_does_not_tell_is_asked_for_before_anything_is_se
             capture.plan(unclear, action, Settings(), MODEL, most_pixels=10**9)
 
 
+def test_a_guide_that_the_model_cannot_follow_is_named():
+    settings = Settings(guides=(Guide("depth", "mark"),))
+    with pytest.raises(CaptureError, match='of the kind "depth": switch the guide'):
+        request_of(easel(PAPER, MARK), "refine", settings)
+    off = replace(settings, guides=(Guide("depth", "mark", on=False),))
+    assert request_of(easel(PAPER, MARK), "refine", off).controls == ()
+
+
 def test_more_than_the_server_takes_is_refused_before_anything_is_read():
     document = easel(PAPER, MARK)
     with pytest.raises(CaptureError, match="96 x 80 pixels, is larger"):

@@ -1,5 +1,7 @@
 """What is painted over: selections, sources and what Krita keeps from us, on a real document."""
 
+import os
+
 import kt
 from krita import InfoObject, Krita
 from paint import (
@@ -9,6 +11,7 @@ from paint import (
     X,
     Y,
     changed_only_inside,
+    fold,
     label,
     layers,
     mask_of,
@@ -318,6 +321,75 @@ def paints_over_every_kind_of_layer_or_says_what_to_do():
         kt.click(kt.find("dismiss"))
         paint_from("visible")
         assert asked.press() is not None, notice()
+
+
+# --- what belongs to the picture -------------------------------------------------------------------
+
+
+def shows(prompt):
+    return kt.until(
+        lambda: kt.find("prompt").toPlainText() == prompt, 10, f"the prompt to be {prompt!r}"
+    )
+
+
+def switch_to(doc):
+    window = Krita.instance().activeWindow()
+    view = next(view for view in window.views() if view.document() == doc)
+    window.showView(view)
+    window.activate()
+    view.setVisible()
+    yield kt.until(lambda: Krita.instance().activeDocument() == doc, 10, "the other picture")
+
+
+def keeps_prompt_and_guides_with_each_picture():
+    first = yield from picture()
+    yield shows("")
+    yield 600  # longer than it takes to write
+    assert not first.modified(), "looking at a picture modifies it"
+    sketch = stack(first)[0].uniqueId().toString()
+    kt.type_text(kt.find("prompt"), "a red boat")
+    kt.type_text(kt.find("avoid"), "fog")
+    fold("guide", is_open=True)
+    kt.find("guide_add").click()
+    yield 600
+    kept = bytes(first.annotation("velatura/desk"))
+    assert b"a red boat" in kept, kept
+    assert sketch.encode() in kept, kept
+    # A press asks for what belongs to this picture, and remembers the words for all.
+    with Asked() as asked:
+        assert asked.press().prompt == "a red boat", notice()
+    path = os.path.join(os.environ["KT_FOLDER"], "desk.kra")
+    Krita.instance().setBatchmode(True)
+    first.waitForDone()
+    assert first.saveAs(path)
+    first.waitForDone()
+
+    second = yield from kt.new_document(SIDE, SIDE, kt.noise(SIDE, SIDE, 3))
+    yield shows("")
+    assert kt.find("guide").text() == "Guides"
+    kt.find("prompt_past").menu().actions()[0].trigger()
+    assert kt.find("prompt").toPlainText() == "a red boat"
+    kt.type_text(kt.find("prompt"), "a tree")
+    yield from switch_to(first)
+    yield shows("a red boat")
+    assert kt.find("avoid").toPlainText() == "fog"
+    assert kt.find("guide").text() == "Guides (1)"
+    yield from switch_to(second)
+    yield shows("a tree")
+    first.waitForDone()
+    first.setModified(False)
+    first.close()
+    again = Krita.instance().openDocument(path)
+    Krita.instance().activeWindow().addView(again)
+    yield kt.until(lambda: Krita.instance().activeDocument() == again, 10, "the file")
+    yield shows("a red boat")
+    assert kt.find("guide").text() == "Guides (1)"
+    yield 600
+    assert not again.modified(), "opening a picture modifies it"
+    (row,) = kt.docker().panel.guide.rows
+    assert row.guide.layer == sketch
+    row.remove.click()
+    fold("guide", is_open=False)
 
 
 # --- the keys --------------------------------------------------------------------------------------

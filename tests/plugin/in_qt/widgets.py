@@ -12,6 +12,7 @@ import pytest
 from velatura.krita_plugin import state
 from velatura.krita_plugin.actions import KEY_ACTIONS
 from velatura.krita_plugin.canvas import NO_SIDES, Canvas, Limits, Sides
+from velatura.krita_plugin.desk import Desk
 from velatura.krita_plugin.images import rgba_bytes
 from velatura.krita_plugin.live_picture import LivePicture
 from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
@@ -403,6 +404,66 @@ def test_leaving_the_prompt_is_heard(panel):
     for name in ("prompt", "avoid"):
         QTest.keyClick(find(panel, name), KEY.Key_Escape)
     assert len(left) == 2
+
+
+def test_earlier_prompts_come_back_from_the_menu_and_by_keys(panel):
+    prompt, past = find(panel, "prompt"), find(panel, "prompt_past")
+    assert not past.isEnabled()
+    left = heard(panel.left)
+    for words in ("a boat", "a tree & its shadow", "a boat", LONG):
+        prompt.setPlainText(words)
+        panel.sent(panel.settings, 7)
+    assert len(left) == 4
+    assert panel.memory.prompts == (LONG.strip(), "a boat", "a tree & its shadow")
+    prompt.setPlainText("what I write now")
+    up, down, control = KEY.Key_Up, KEY.Key_Down, Qt.KeyboardModifier.ControlModifier
+    for key, words in (
+        (up, LONG.strip()),
+        (up, "a boat"),
+        (up, "a tree & its shadow"),
+        (up, "a tree & its shadow"),
+        (down, "a boat"),
+        (down, LONG.strip()),
+        (down, "what I write now"),
+        (down, "what I write now"),
+    ):
+        QTest.keyClick(prompt, key, control)
+        assert prompt.toPlainText() == words
+    choice = panel.prompts.past_menu.actions()[2]
+    assert choice.toolTip() == "a tree & its shadow"
+    choice.trigger()
+    assert prompt.toPlainText() == "a tree & its shadow"
+    prompt.undo()
+    assert prompt.toPlainText() == "what I write now"
+    again = Panel(panel.memory)
+    assert find(again, "prompt_past").isEnabled()
+
+
+def test_the_desk_is_what_lies_there_and_another_one_replaces_it(panel):
+    layers = [("{1}", "lines"), ("{2}", "paint")]
+    guide = Guide("depth", "{2}", 150, 40, 50, on=False)
+    # A desk may come before the model that says which guides there are, and before the layers.
+    desk = Desk("a boat", "fog", (guide,), ("{1}",))
+    panel.show_desk(desk)
+    assert panel.desk == desk
+    panel.show_models((MODEL,))
+    panel.show_canvas(Canvas(SIZE), layers)
+    assert panel.desk == desk
+    panel.show_models((replace(MODEL, name="bare", controls=()),))
+    assert panel.desk == desk
+    assert find(panel, "guide").isEnabled(), "or it could not be switched off"
+    changes = heard(panel.desk_changed)
+    find(panel, "prompt").setPlainText("a tree")
+    find(panel, "avoid").setPlainText("")
+    (row,) = panel.guide.rows
+    row.influence.setValue(80)
+    row.on.setChecked(True)
+    panel.source.menu.actions()[1].trigger()
+    assert len(changes) == 5
+    expected = Desk("a tree", "", (replace(guide, influence=80, on=True),), ("{1}", "{2}"))
+    assert panel.desk == expected
+    panel.show_desk(Desk())
+    assert panel.desk == Desk()
 
 
 def test_a_seed_is_used_again_only_when_locked(panel):
