@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import uuid
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.errors import LocalError
 from ..protocol.region import Rect
-from . import canvas, capture, trace
+from . import canvas, capture, sending, trace
 from .capture import CaptureError
 from .desks import Desks
 from .document import Document, DocumentError
@@ -26,6 +27,7 @@ from .state import LAYER, VISIBLE, LinkState, stage_words
 from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
+from .ui.sent import SIDE
 from .ui.words import tr
 
 
@@ -58,6 +60,7 @@ class Controller(QtCore.QObject):
         panel.recipe.reopened.connect(self._reopen)
         panel.recipe.removed.connect(self.recipes.remove_all)
         panel.guide.traced.connect(self._trace)
+        panel.sent_row.wanted.connect(self._show_sent)
         panel.connection.start_server.connect(link.start_server)
         link.state_changed.connect(self._link_changed)
         link.catalogue.connect(panel.show_models)
@@ -89,6 +92,16 @@ class Controller(QtCore.QObject):
         seen = canvas.look(document, self._panel.settings.left_out)
         self._panel.show_canvas(seen, layers)
         return seen
+
+    def _show_sent(self) -> None:
+        """The thumbnail of what a press would send."""
+        document, plan, row = self._active(), self._panel.plan, self._panel.sent_row
+        if document is None or plan is None:
+            row.show_picture(None)
+            return
+        with contextlib.suppress(DocumentError):  # said at the press
+            region = plan.region
+            row.show_picture(sending.picture(document, plan, SIDE), region.width, region.height)
 
     def _active(self) -> Document | None:
         # While a view closes, Krita still calls its document active.

@@ -39,6 +39,7 @@ from .progress import ProgressGroup
 from .prompt import PromptGroup
 from .recipe import RecipeRow
 from .remarks import Remarks
+from .sent import SentRow
 from .source import SourceRow
 from .strength import StrengthRow
 from .strip import Strip
@@ -80,6 +81,8 @@ class Panel(QtWidgets.QWidget):
         self.strip = Strip()
         self.source = SourceRow()
         self.area = AreaGroup()
+        self.sent_row = SentRow()
+        self.plan: capture.Plan | None = None  # what a press would send
         self.chance = ChanceRow()
         self.guide = GuideGroup()
         self.live = LiveRow()
@@ -103,6 +106,7 @@ class Panel(QtWidgets.QWidget):
             self.live_options,
             self.source,
             self.area,
+            self.sent_row,
             self.chance,
             self.style_row,
             self.model,
@@ -349,13 +353,17 @@ class Panel(QtWidgets.QWidget):
         self.area.edge.setEnabled(selection is not None)
         self.area.outline.setEnabled(settings.paint_from == LAYER and self.action != "fill")
         times = at_best = 1.0
+        self.plan = None
         if canvas is not None and model is not None:
             # What is in the way is said at the press.
             with contextlib.suppress(capture.CaptureError, LocalError):
                 if self.action == "expand":
                     canvas = enlarged(canvas, self.expand.chosen)
-                plan = capture.plan(canvas, self.action, settings, model, most_pixels=2**40)
+                self.plan = plan = capture.plan(
+                    canvas, self.action, settings, model, most_pixels=2**40
+                )
                 times = capture.enlargement(plan, settings, model)
                 at_best = capture.enlargement(plan, replace(settings, detail="full"), model)
         self.remarks.show_enlargement(times, at_best)
         self.remarks.show_canvas(self._canvas)
+        self.sent_row.refresh()
