@@ -33,7 +33,7 @@ class Painting:
         """False where the document was resized meanwhile: what was asked for may have moved."""
         return size == self.request.canvas or (self.enlarge is not None and size == self.asked_size)
 
-    def make_room(self, document: Document) -> None:
-        """Enlarge the canvas, unless an earlier picture of the same press did."""
-        if self.enlarge is not None and document.size == self.asked_size:
-            document.resize_canvas(self.enlarge)
+    def room(self, document: Document) -> Rect | None:
+        """What becomes the canvas before a picture is placed; None where it stays, also where an
+        earlier picture of the same press enlarged it."""
+        return self.enlarge if document.size == self.asked_size else None

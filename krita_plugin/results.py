@@ -30,7 +30,7 @@ class Results(QtCore.QObject):
     ) -> None:
         super().__init__(parent)
         self._panel, self._link, self._find_active = panel, link, find_active
-        self._together = Together(self)
+        self.together = Together(self)
         self._paintings: dict[str, Painting] = {}
         self._waiting: dict[tuple[str, int], m.Result] = {}  # for the painter to decide
         panel.strip.kept.connect(self._keep)
@@ -107,9 +107,7 @@ class Results(QtCore.QObject):
         rect = Rect(result.x, result.y, picture.width, picture.height)
         remark = ""
         try:
-            with self._together.rows(document):
-                if painting is not None and at_home:
-                    painting.make_room(document)
+            with self.together.room(painting if at_home else None, document):
                 try:
                     layer = document.add_layer(name, rect, picture.data, above)
                 except LayerGone:

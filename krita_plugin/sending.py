@@ -15,7 +15,8 @@ _WHOLE = 1_100_000
 # Beyond this, leaving visible layers out (a copy of the document) would be felt at each stroke.
 _COPIED = 4_200_000
 _FORMAT = QtGui.QImage.Format
-_UNSELECTED = QtGui.QColor(0, 0, 0, 150)
+# How dark it is where nothing is selected, 0..255.
+_SHADE = 150
 
 
 def picture(document: Readable, plan: Plan, side: int) -> QtGui.QImage:
@@ -70,8 +71,8 @@ def _shade(document: Readable, plan: Plan, width: int, height: int) -> QtGui.QIm
     selected = _read(read, plan.read, Rect(0, 0, width, height), 1)
     selected.invertPixels()
     shade = QtGui.QImage(width, height, _FORMAT.Format_ARGB32_Premultiplied)
-    shade.fill(_UNSELECTED)
-    shade.setAlphaChannel(_times(selected, _UNSELECTED.alpha()))
+    shade.fill(Qt.GlobalColor.black)
+    shade.setAlphaChannel(_times(selected, _SHADE))
     return shade
 
 

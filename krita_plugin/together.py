@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from krita import Krita
 
 from .document import Document
+from .painting import Painting
 from .qt import QtCore, QtWidgets
 
 _HISTORY = "History"
 _UNDO, _REDO = "edit_undo", "edit_redo"
+# When Krita was busy: how long until it is asked again, in ms, and how often.
+_AGAIN, _MOST_TRIES = 40, 50
 
 
 @dataclass(frozen=True)
@@ -30,52 +33,112 @@ class _Group:
     texts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _New:
+    """Rows on their way: ``count`` after the row ``before``. seen: where the History stood last."""
+
+    document: Document
+    count: int
+    before: int
+    seen: int
+    tries: int
+
+
 class Together(QtCore.QObject):
     """Lives as long as the docker."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._groups: list[_Group] = []
-        self._heard: list[Any] = []  # models that tell us when their rows change
+        self._heard: list[Any] = []  # Krita's, which tell where its Histories stand
         self._last: tuple[Document, int] | None = None
+        self._new: _New | None = None
+        self._arrive = QtCore.QTimer(self)
+        self._arrive.setSingleShot(True)
+        self._arrive.timeout.connect(self._arrived)
+        self._tries = _MOST_TRIES
+        self._soon = QtCore.QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._follow)
+
+    @property
+    def is_settled(self) -> bool:
+        """False while rows are on their way into Krita's History: some 0.1 s."""
+        return self._new is None
 
     @contextmanager
-    def rows(self, document: Document) -> Iterator[None]:
-        """Whatever is done to the document inside becomes one step of undo. It must be active."""
+    def room(self, painting: Painting | None, document: Document) -> Iterator[None]:
+        """Enlarge the canvas as that press wanted it; the one layer that is added inside and that
+        are one step of undo."""
+        canvas = None if painting is None else painting.room(document)
+        if canvas is None:
+            yield
+            return
+        with self.rows(document, 2):
+            document.resize_canvas(canvas)
+            yield
+
+    @contextmanager
+    def rows(self, document: Document, count: int) -> Iterator[None]:
+        """The ``count`` rows that are made inside become one step of undo, if it is the active
+        document."""
         before = self._row() if document.is_active else None
         yield
-        view, after = self._view(), self._row()
-        if before is None or view is None or after is None or after - before < 2:
-            return
-        texts = _texts(view, before, after)
-        self._groups = [g for g in self._groups if g.document.is_open and g.document != document]
-        self._groups.append(_Group(document, before, after, texts))
-        self._last = document, after
-        self._listen(view.model())
+        if before is not None:
+            # Krita's threads tell its History a little later.
+            self._new = _New(document, count, before, self._row() or 0, _MOST_TRIES)
+            self._arrive.start(_AGAIN)
 
-    def _listen(self, model: Any) -> None:
-        if model not in self._heard:
-            self._heard.append(model)
-            # The view's current row follows its rows.
-            model.modelReset.connect(lambda: QtCore.QTimer.singleShot(0, self._follow))
+    def _arrived(self) -> None:
+        """Wait until the new rows are there and no more come."""
+        new, view, row = self._new, self._view(), self._row()
+        if new is None or view is None or row is None or not new.document.is_active:
+            return
+        if row < new.before + new.count or row != new.seen:
+            if new.tries:
+                self._new = replace(new, seen=row, tries=new.tries - 1)
+                self._arrive.start(_AGAIN)
+            return
+        self._new = None
+        texts = _texts(view, row - new.count, row)
+        others = [g for g in self._groups if g.document.is_open and g.document != new.document]
+        self._groups = [*others, _Group(new.document, row - new.count, row, texts)]
+        self._last = new.document, row
+        self._listen(view)
+
+    def _listen(self, view: Any) -> None:
+        rows = view.selectionModel()
+        if rows not in self._heard:
+            self._heard.append(rows)
+            rows.currentChanged.connect(lambda now, before: self._moved(int(now.row())))
+
+    def _moved(self, row: int) -> None:
+        """Krita's History stands at this row: now to be noted, but not the time to move it again."""
+        group = self._group()
+        if group is None or row < 0:
+            return
+        if group.before < row < group.after:
+            self._soon.start(0)
+        else:
+            self._last = group.document, row
+            self._tries = _MOST_TRIES
 
     def _follow(self) -> None:
         """Go on where an undo or a redo stopped in the middle."""
-        view, row = self._view(), self._row()
-        group = next((g for g in self._groups if g.document.is_active), None)
-        if group is None or view is None or row is None:
-            return
-        last, self._last = self._last, (group.document, row)
-        if not group.before < row < group.after:
+        view, row, group, last = self._view(), self._row(), self._group(), self._last
+        if group is None or view is None or row is None or not group.before < row < group.after:
             return
         if _texts(view, group.before, group.after) != group.texts:
             self._groups.remove(group)  # the painter went another way: those rows are gone
-            return
-        if last is None or last[0] != group.document:
-            return
-        self._last = last  # still on the way
-        app = Krita.instance()
-        app.action(_UNDO if last[1] > row else _REDO).trigger()
+        elif last is not None and last[0] == group.document and self._tries:
+            # Krita passes over an undo while it still draws the one before.
+            group.document.wait_for_idle()
+            Krita.instance().action(_UNDO if last[1] > row else _REDO).trigger()
+            self._tries -= 1
+            self._soon.start(_AGAIN)
+
+    def _group(self) -> _Group | None:
+        return next((g for g in self._groups if g.document.is_active), None)
 
     def _row(self) -> int | None:
         """The current row of the active document's History."""

@@ -23,6 +23,10 @@ class _View(QtWidgets.QWidget):
         self.setObjectName("sent")
         self.image: QtGui.QImage | None = None
         self._is_stale = False
+        # Not while it is drawn; and a timer of its own ends with it.
+        self._ask = QtCore.QTimer(self)
+        self._ask.setSingleShot(True)
+        self._ask.timeout.connect(self.wanted)
         policy = QtWidgets.QSizePolicy.Policy
         self.setSizePolicy(policy.Expanding, policy.Fixed)
         self.setFixedHeight(SIDE)
@@ -40,7 +44,7 @@ class _View(QtWidgets.QWidget):
     def paintEvent(self, event: Any) -> None:
         if self._is_stale:
             self._is_stale = False
-            QtCore.QTimer.singleShot(0, self.wanted.emit)
+            self._ask.start()
         if self.image is None:
             return
         size = self.image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)

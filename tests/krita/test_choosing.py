@@ -31,5 +31,9 @@ def test_prompt_and_guides_belong_to_the_picture_and_its_file(paint):
     choosing(paint, "keeps_prompt_and_guides_with_each_picture")
 
 
+def test_the_docker_shows_what_is_sent_before_the_press(paint):
+    choosing(paint, "shows_what_is_sent_before_the_press")
+
+
 def test_after_a_press_and_after_escape_the_canvas_has_the_keys(paint):
     choosing(paint, "gives_the_canvas_the_keys_back")

@@ -3,6 +3,7 @@
 import os
 
 import kt
+from choices import choose
 from krita import InfoObject, Krita
 from paint import (
     HEIGHT,
@@ -19,6 +20,7 @@ from paint import (
     painted,
     picture,
     press,
+    ready,
     stack,
     taken_back_and_done_again,
 )
@@ -140,6 +142,12 @@ def says_that_a_layer_is_isolated_before_it_is_sent():
 # --- enlarging -------------------------------------------------------------------------------------
 
 
+def once(name, doc):
+    """One undo or redo. Krita passes over it while it still draws."""
+    doc.waitForDone()
+    action(name).trigger()
+
+
 def enlarges_the_canvas_by_side_in_one_undo():
     doc = yield from picture()
     before, tree = kt.projection_bytes(doc), kt.layer_tree(doc)
@@ -159,6 +167,8 @@ def enlarges_the_canvas_by_side_in_one_undo():
     yield from painted()
     width, height = SIDE + 48, SIDE + 48
     assert (doc.width(), doc.height()) == (width, height)
+    together = kt.docker().controller.results.together
+    yield kt.until(lambda: together.is_settled, 10, "the rows of the History")
     assert len(kt.history()) == rows + 2, kt.history()
     after = kt.projection_bytes(doc)
     for y in range(SIDE):
@@ -167,22 +177,24 @@ def enlarges_the_canvas_by_side_in_one_undo():
     alpha = bytes(stack(doc)[-1].pixelData(0, 0, width, height))[3::4]
     border = [alpha[y * width : y * width + 48] for y in range(SIDE)] + [alpha[SIDE * width :]]
     assert all(set(line) == {255} for line in border), "all of the border is painted"
-    assert not any(kt.find(f"enlarge_{side}").isChecked() for side in ("left", "bottom"))
+    chosen = [kt.find(f"enlarge_{side}") for side in ("left", "bottom")]
+    yield kt.until(lambda: not any(b.isChecked() for b in chosen), 10, "no side to be chosen")
 
-    action("edit_undo").trigger()
+    once("edit_undo", doc)
     yield kt.until(lambda: len(stack(doc)) == 1 and doc.width() == SIDE, 10, "one undo for both")
     assert kt.projection_bytes(doc) == before
     assert kt.layer_tree(doc) == tree
-    action("edit_redo").trigger()
+    once("edit_redo", doc)
     yield kt.until(lambda: len(stack(doc)) == 2 and doc.width() == width, 10, "one redo for both")
     assert kt.projection_bytes(doc) == after
     # The painter goes another way: those rows are no pair any more.
-    action("edit_undo").trigger()
+    once("edit_undo", doc)
     yield kt.until(lambda: len(stack(doc)) == 1 and doc.width() == SIDE, 10, "one undo for both")
     doc.resizeImage(0, 0, SIDE + 9, SIDE)
+    yield kt.until(lambda: len(kt.history()) == rows + 1, 10, "the painter's own row")
     yield 200
     yield from add_layer(doc, "mine", 0, 0, 9, 9)
-    action("edit_undo").trigger()
+    once("edit_undo", doc)
     yield kt.until(lambda: len(stack(doc)) == 1, 10, "the painter's own undo")
     yield 300
     assert doc.width() == SIDE + 9, "one undo too many"
@@ -390,6 +402,50 @@ def keeps_prompt_and_guides_with_each_picture():
     assert row.guide.layer == sketch
     row.remove.click()
     fold("guide", is_open=False)
+
+
+# --- what is sent ----------------------------------------------------------------------------------
+
+
+def pixel(image, x, y):
+    found = image.pixelColor(x, y)
+    return found.red(), found.green(), found.blue(), found.alpha()
+
+
+def shows_what_is_sent_before_the_press():
+    half = b"\xf0\xe0\xa0\xff" * (SIDE // 2) + b"\x20\x60\xc0\xff" * (SIDE // 2)
+    doc = yield from kt.new_document(SIDE, SIDE, half * SIDE)
+    yield from ready()
+    view = kt.find("sent")
+    scroll = kt.find("options")
+    scroll.ensureWidgetVisible(view)
+    choose("context", "whole")
+
+    def sent(condition, words):
+        return kt.until(lambda: view.image is not None and condition(view.image), 10, words)
+
+    yield sent(
+        lambda image: (
+            image.width() == image.height()
+            and pixel(image, 10, 40) == (0xF0, 0xE0, 0xA0, 255)
+            and pixel(image, 80, 40) == (0x20, 0x60, 0xC0, 255)
+        ),
+        "the whole picture",
+    )
+    layer = doc.createNode("lines", "paintlayer")
+    layer.setPixelData(QByteArray(b"\x00\x00\xff\xff" * SIDE * SIDE), 0, 0, SIDE, SIDE)
+    doc.rootNode().addChildNode(layer, None)
+    doc.refreshProjection()
+    yield sent(lambda image: pixel(image, 80, 40) == (255, 0, 0, 255), "the layer above it")
+    kt.docker().panel.source.leave((layer.uniqueId().toString(),))
+    yield sent(lambda image: pixel(image, 80, 40) == (0x20, 0x60, 0xC0, 255), "it left out")
+    kt.select(doc, 0, 0, SIDE // 2, SIDE)
+    yield sent(lambda image: max(pixel(image, 80, 40)[:3]) < 0x80, "the rest darker")
+    assert pixel(view.image, 10, 40) == (0xF0, 0xE0, 0xA0, 255)
+    choose("context", "auto")
+    kt.docker().panel.source.leave(())
+    Krita.instance().action("deselect").trigger()
+    yield 200
 
 
 # --- the keys --------------------------------------------------------------------------------------
