@@ -101,7 +101,13 @@ class Panel(QtWidgets.QWidget):
     def _arrange(self) -> None:
         options = QtWidgets.QWidget()
         below = column(options)
+        # What comes and goes scrolls too: a small docker keeps the prompt and the button.
         for group in (
+            self.notice,
+            self.remarks,
+            self.progress.note,
+            self.progress.picture,
+            self.strip,
             self.live.picture,
             self.live_options,
             self.source,
@@ -121,6 +127,7 @@ class Panel(QtWidgets.QWidget):
         scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setMinimumSize(0, 60)
+        self._scroll = scroll
         lines = column(self, margin=SPACING)
         for group in (
             self.connection,
@@ -129,10 +136,7 @@ class Panel(QtWidgets.QWidget):
             self.strength,
             self.expand,
             self.press,
-            self.remarks,
             self.progress,
-            self.notice,
-            self.strip,
             self.live,
         ):
             lines.addWidget(group)
@@ -141,6 +145,7 @@ class Panel(QtWidgets.QWidget):
     def _connect(self) -> None:
         self.prompts.submitted.connect(self.pressed)
         self.prompts.left.connect(self.left)
+        self.notice.said.connect(lambda sentence: self._scroll.verticalScrollBar().setValue(0))
         for changed in (self.prompts.changed, self.guide.changed, self.source.changed):
             changed.connect(self.desk_changed)
         self.press.pressed.connect(self.pressed)

@@ -49,6 +49,8 @@ class Picture(QtWidgets.QWidget):
 
 
 class ProgressGroup(QtWidgets.QWidget):
+    """``picture`` and ``note`` are placed elsewhere: they may be tall."""
+
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.bar = QtWidgets.QProgressBar()
@@ -62,8 +64,6 @@ class ProgressGroup(QtWidgets.QWidget):
         lines = column(self)
         lines.addWidget(self.bar)
         lines.addWidget(self.stage)
-        lines.addWidget(self.note)
-        lines.addWidget(self.picture)
         self.hide_all()
 
     def show_stage(self, words: str, done: float, note: str = "") -> None:
@@ -76,4 +76,5 @@ class ProgressGroup(QtWidgets.QWidget):
 
     def hide_all(self) -> None:
         self.picture.show_image(None)
+        self.note.setVisible(False)
         self.setVisible(False)
