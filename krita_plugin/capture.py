@@ -11,7 +11,7 @@ from ..protocol import messages as m
 from ..protocol.pixels import Image
 from ..protocol.region import Rect, Size, close_part, context_region, paint_scales
 from .canvas import Canvas, LayerLike, Readable, clipped
-from .state import ACTIONS, LAYER, Settings
+from .state import ACTIONS, DERIVED, LAYER, Settings
 
 
 class CaptureError(Exception):
@@ -165,18 +165,18 @@ def _source(canvas: Canvas, settings: Settings) -> LayerLike | None:
 class Pixels:
     """All that is read from the document for one request, each of the region's size.
 
-    guides: in the order of the settings' active ones.
+    guides: in the order of the settings' active ones; None: derived from the picture.
     """
 
     surroundings: bytes
     source: bytes | None = None
     selection: bytes | None = None
-    guides: tuple[bytes, ...] = ()
+    guides: tuple[bytes | None, ...] = ()
 
 
 def read(document: Readable, plan: Plan, settings: Settings) -> Pixels:
     """Raises CaptureError where a guide's layer is not in this document."""
-    there = {layer.id for layer in document.layers()}
+    there = {DERIVED, *(layer.id for layer in document.layers())}
     if any(guide.layer not in there for guide in settings.active_guides):
         raise CaptureError(
             "A guide's layer is not in this picture: choose another, or switch the guide off."
@@ -191,7 +191,8 @@ def read(document: Readable, plan: Plan, settings: Settings) -> Pixels:
         source=source,
         selection=document.read_selection(plan.read) if plan.selected else None,
         guides=tuple(
-            document.read_layer(guide.layer, plan.read) for guide in settings.active_guides
+            None if guide.layer == DERIVED else document.read_layer(guide.layer, plan.read)
+            for guide in settings.active_guides
         ),
     )
 
@@ -254,7 +255,7 @@ def build_request(
         controls=tuple(
             m.Control(
                 kind=guide.kind,
-                picture=rgba(picture),
+                picture=None if picture is None else rgba(picture),
                 weight=guide.influence / 100,
                 start=guide.start / 100,
                 end=guide.end / 100,

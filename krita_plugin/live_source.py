@@ -12,7 +12,7 @@ from .document import Document, Layer
 from .live_area import LiveChoice
 from .live_recipe import is_live
 from .nodes import SRGB
-from .state import LAYER, Settings
+from .state import DERIVED, LAYER, Settings
 
 LEFT_OUT = 'Live waits: hide "{name}", which is left out, or paint from the current layer.'
 NO_LAYER = "Live waits: choose the layer to paint from."
@@ -45,7 +45,8 @@ class LiveSource:
         layers = document.layers()
         own = self._own()
         self.layer = None
-        if any(all(x.id != g.layer for x in layers) for g in settings.active_guides):
+        there = {DERIVED, *(layer.id for layer in layers)}
+        if any(guide.layer not in there for guide in settings.active_guides):
             return NO_GUIDE
         if choice.paint_from != LAYER:
             seen = visible(layers)
@@ -70,12 +71,16 @@ class LiveSource:
         return self.document.read_layer(self.layer, area)
 
     def guides(self, area: Rect, settings: Settings) -> tuple[m.Control, ...]:
+        def picture(layer: str) -> Image | None:
+            if layer == DERIVED:
+                return None
+            pixels = self.document.read_layer(layer, area)
+            return Image(area.width, area.height, "rgba8", pixels)
+
         return tuple(
             m.Control(
                 kind=guide.kind,
-                picture=Image(
-                    area.width, area.height, "rgba8", self.document.read_layer(guide.layer, area)
-                ),
+                picture=picture(guide.layer),
                 weight=guide.influence / 100,
                 start=guide.start / 100,
                 end=guide.end / 100,

@@ -71,11 +71,13 @@ AUTOMATIC_VARIANTS = 3
 _LIVE_SAMPLER = "LCM"
 # How many prompts of earlier presses are remembered.
 MOST_PROMPTS = 50
+# Instead of a layer: the server traces the guide from the picture.
+DERIVED = "derived"
 
 
 @dataclass(frozen=True)
 class Guide:
-    """One control layer (ControlNet). influence: percent, 0..200; start, end: percent of steps.
+    """One control layer (ControlNet). layer: its id, or DERIVED. influence: percent, 0..200; start, end: percent of steps.
 
     on: False keeps its numbers for later and sends nothing.
     """
@@ -132,7 +134,8 @@ class Settings:
     @property
     def left_out(self) -> frozenset[str]:
         """Ids of all layers that are no part of what is painted over: guides too."""
-        return frozenset(self.leave_out) | {guide.layer for guide in self.active_guides}
+        guides = {guide.layer for guide in self.active_guides} - {DERIVED}
+        return frozenset(self.leave_out) | guides
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,29 @@ from typing import Any
 
 from ...protocol.messages import MOST_CONTROLS
 from ..qt import QtWidgets, Signal
-from ..state import Guide
+from ..state import DERIVED, Guide
 from .parts import Combo, Fold, column, label, row, spin
 from .words import tr
 
+# Kind -> (painter's words, what the layer holds and the field's word), the most used first.
 _KINDS = {
-    "canny": "Edges",
-    "line": "Line art",
-    "scribble": "Scribble",
-    "soft_edge": "Soft edges",
-    "depth": "Depth",
-    "normal": "Surface normals",
-    "pose": "Pose",
-    "segmentation": "Areas by colour",
+    "line": ("Line art", "Drawn lines, thin or thick (lineart)"),
+    "scribble": ("Scribble", "A few rough strokes (scribble)"),
+    "canny": ("Edges", "Hard edges, one pixel wide (canny)"),
+    "soft_edge": ("Soft edges", "Edges that fade (softedge, HED)"),
+    "straight": ("Straight lines", "The straight lines of buildings and rooms (MLSD)"),
+    "depth": ("Depth", "Near is light, far is dark (depth)"),
+    "normal": ("Surface normals", "Which way surfaces face (normal map)"),
+    "pose": ("Pose", "Skeletons of figures (openpose)"),
+    "segmentation": ("Areas by colour", "A colour for each kind of thing (segmentation, ADE20K)"),
+    "tile": ("Colours and shapes", "A picture whose detail is painted anew (tile)"),
+    "inpaint": ("Fits its surroundings", "The picture around what is filled (inpaint)"),
 }
-# The layer that a guide had is no longer in this picture.
-_GONE = ""
 
 
 def kind_name(kind: str) -> str:
     """The painter's word for a control type."""
-    return tr(_KINDS.get(kind, kind))
+    return tr(_KINDS[kind][0]) if kind in _KINDS else kind
 
 
 class GuideRow(QtWidgets.QFrame):
@@ -48,7 +50,10 @@ class GuideRow(QtWidgets.QFrame):
         self.kind = Combo(f"guide_kind_{number}", tr("What the layer shows (control type)"))
         self.layer = Combo(
             f"guide_layer_{number}",
-            tr("The layer to follow; it may be hidden, and it is not painted over (control image)"),
+            tr(
+                "The layer to follow; it may be hidden, and it is not painted over (control image). "
+                '"From the picture" traces it anew at every press.'
+            ),
         )
         self.remove = _button(f"guide_remove_{number}", "\u2715", tr("Remove this guide"))
         self.trace = _button(
@@ -122,6 +127,9 @@ class GuideGroup(Fold):
         super().__init__("guide", tr("Guides"), parent)
         self.rows: list[GuideRow] = []
         self._kinds: list[tuple[str, str]] = []
+        self._can_guide = False
+        self._barred: dict[str, str] = {}
+        self._tips: dict[str, str] = {}
         self._layers: list[tuple[str, str]] = []
         self.add = _button("guide_add", tr("Add guide"), tr("Follow one more layer (ControlNet)"))
         lines = column(self.body)
@@ -129,12 +137,12 @@ class GuideGroup(Fold):
         lines.addLayout(self._lines)
         lines.addWidget(self.add)
         self.add.clicked.connect(lambda checked=False: self.add_row())
-        self.offer_kinds(())
+        self.offer_kinds("", ())
 
     def add_row(self, guide: Guide | None = None) -> GuideRow:
         taken = {line.number for line in self.rows}
         line = GuideRow(next(n for n in range(1, len(taken) + 2) if n not in taken))
-        line.kind.offer(self._offered_kinds(None if guide is None else guide.kind))
+        line.kind.offer(self._kinds, self._barred, self._tips)
         line.layer.offer(self._offered(None if guide is None else guide.layer))
         if guide is not None:
             line.show_guide(guide)
@@ -155,15 +163,25 @@ class GuideGroup(Fold):
         if guides:
             self.head.setChecked(True)
 
-    def offer_kinds(self, kinds: tuple[str, ...]) -> None:
-        """The control types of the chosen model; without any a guide cannot be used."""
-        self._kinds = [(kind, kind_name(kind)) for kind in kinds if kind in _KINDS]
+    def offer_kinds(self, model: str, kinds: tuple[str, ...]) -> None:
+        """The control types of the model; the others are there too, and say why not.
+
+        A guide does not change its type with the model.
+        """
+        why = tr('"{model}" has no ControlNet for this.', model=model)
+        self._can_guide = bool(kinds)
+        self._kinds = [
+            (kind, name if kind in kinds else tr("{kind} (not this model)", kind=name))
+            for kind, name in ((kind, kind_name(kind)) for kind in _KINDS)
+        ]
+        self._tips = {kind: tr(tip) for kind, (_, tip) in _KINDS.items()}
+        self._barred = {kind: why for kind in _KINDS if kind not in kinds}
         for line in self.rows:
-            line.kind.offer(self._offered_kinds(line.kind.currentData()))
+            line.kind.offer(self._kinds, self._barred, self._tips)
         self._show_number()
         self.head.setToolTip(
             tr("Let the picture follow layers (ControlNet)")
-            if self._kinds
+            if kinds
             else tr("This model has no guides (ControlNets).")
         )
 
@@ -178,17 +196,15 @@ class GuideGroup(Fold):
         return tuple(guide for guide in found if guide is not None)
 
     def _offered(self, chosen: str | None) -> list[tuple[str, str]]:
-        """The picture's layers. A guide never changes to another layer by itself: where its own is
-        gone it says so, and returns with it."""
-        if not chosen or any(layer == chosen for layer, _ in self._layers):
-            return self._layers
-        return [(chosen, tr("(not in this picture)")), *self._layers]
+        """The picture's layers, and what is derived from it at each press.
 
-    def _offered_kinds(self, chosen: str | None) -> list[tuple[str, str]]:
-        """The model's control types. Nor does a guide change its type with the model."""
-        if not chosen or any(kind == chosen for kind, _ in self._kinds):
-            return self._kinds
-        return [*self._kinds, (chosen, tr("{kind} (not this model)", kind=kind_name(chosen)))]
+        A guide never changes to another layer by itself: where its own is gone it says so, and
+        returns with it.
+        """
+        layers = [*self._layers, (DERIVED, tr("(from the picture)"))]
+        if not chosen or any(layer == chosen for layer, _ in layers):
+            return layers
+        return [(chosen, tr("(not in this picture)")), *layers]
 
     def _remove(self, line: GuideRow) -> None:
         self.rows.remove(line)
@@ -198,9 +214,9 @@ class GuideGroup(Fold):
         self._show_number()
 
     def _show_number(self) -> None:
-        self.add.setEnabled(bool(self._kinds) and len(self.rows) < MOST_CONTROLS)
+        self.add.setEnabled(self._can_guide and len(self.rows) < MOST_CONTROLS)
         # Guides that the model cannot follow can still be switched off.
-        self.head.setEnabled(bool(self._kinds or self.rows))
+        self.head.setEnabled(self._can_guide or bool(self.rows))
         self.head.setText(
             tr("Guides ({count})", count=len(self.rows)) if self.rows else tr("Guides")
         )

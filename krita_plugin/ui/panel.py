@@ -312,7 +312,8 @@ class Panel(QtWidgets.QWidget):
 
     def _model_changed(self) -> None:
         model = self.model.model
-        self.guide.offer_kinds(() if model is None else model.controls)
+        name, kinds = ("", ()) if model is None else (model.name, model.controls)
+        self.guide.offer_kinds(name, kinds)
         self._offer_addons()
         self._show_area()
         self._remember()

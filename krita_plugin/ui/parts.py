@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..qt import Qt, QtCore, QtGui, QtWidgets
@@ -69,20 +71,32 @@ class Combo(QtWidgets.QComboBox):
         self.setSizePolicy(_Policy.Expanding, _Policy.Fixed)
         quiet_wheel(self)
 
-    def offer(self, items: list[tuple[str, str]]) -> None:
-        """Replace the items and keep the choice where it is still there."""
-        if items == [(self.itemData(i), self.itemText(i)) for i in range(self.count())]:
-            return
-        chosen = self.currentData()
-        self.blockSignals(True)
-        self.clear()
-        for data, text in items:
-            self.addItem(text, data)
-            self.setItemData(self.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
-        self.setCurrentIndex(max(0, self.findData(chosen)) if items else -1)
-        self.blockSignals(False)
-        if self.currentData() != chosen:
-            self.currentIndexChanged.emit(self.currentIndex())
+    def offer(
+        self,
+        items: list[tuple[str, str]],
+        barred: Mapping[str, str] = MappingProxyType({}),
+        tips: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Replace the items and keep the choice where it is still there.
+
+        barred: data -> why it cannot be chosen, said by its tooltip; others say their ``tips``.
+        """
+        if items != [(self.itemData(i), self.itemText(i)) for i in range(self.count())]:
+            chosen = self.currentData()
+            first = next((i for i, (data, _) in enumerate(items) if data not in barred), 0)
+            self.blockSignals(True)
+            self.clear()
+            for data, text in items:
+                self.addItem(text, data)
+            found = self.findData(chosen)
+            self.setCurrentIndex((found if found >= 0 else first) if items else -1)
+            self.blockSignals(False)
+            if self.currentData() != chosen:
+                self.currentIndexChanged.emit(self.currentIndex())
+        for index, (data, text) in enumerate(items):
+            self.model().item(index).setEnabled(data not in barred)
+            tip = barred.get(data) or tips.get(data, text)
+            self.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
 
     def choose(self, data: str) -> bool:
         index = self.findData(data)

@@ -7,7 +7,7 @@ import pytest
 from easel import RED, WHITE, Easel, Sheet
 from velatura.krita_plugin import canvas, capture
 from velatura.krita_plugin.capture import CaptureError, NothingOnLayer
-from velatura.krita_plugin.state import LAYER, Guide, Settings
+from velatura.krita_plugin.state import DERIVED, LAYER, Guide, Settings
 from velatura.protocol import messages as m
 from velatura.protocol.region import Rect, Size
 
@@ -258,6 +258,14 @@ def test_an_enlargement_is_known_before_the_press(side, strength, times):
         canvas.Canvas(Size(side, side)), "refine", settings, MODEL, most_pixels=10**9
     )
     assert capture.enlargement(plan, settings, MODEL) == pytest.approx(times, rel=0.02)
+
+
+def test_a_guide_from_the_picture_sends_no_layer():
+    document = easel(PAPER, replace(MARK, id="line"))
+    settings = Settings(guides=(Guide("line", "line"), Guide("depth", DERIVED)))
+    given, derived = request_of(document, "refine", settings).controls
+    assert given.picture is not None
+    assert (derived.kind, derived.picture) == ("depth", None)
 
 
 def test_with_full_detail_it_is_enlarged_less():

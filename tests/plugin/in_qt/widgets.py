@@ -275,7 +275,7 @@ def test_each_guide_is_what_its_fields_say(panel, app):
     find(panel, "guide_layer_1").setCurrentIndex(1)
     find(panel, "guide_influence_1").setValue(80)
     find(panel, "guide_from_1").setValue(20)
-    find(panel, "guide_kind_2").setCurrentIndex(1)
+    find(panel, "guide_kind_2").choose("depth")
     assert panel.settings.guides == (Guide("line", "{2}", 80, 20, 100), Guide("depth", "{1}"))
     assert find(panel, "guide").text() == "Guides (2)"
     find(panel, "guide_on_1").click()
@@ -283,6 +283,33 @@ def test_each_guide_is_what_its_fields_say(panel, app):
     find(panel, "guide_remove_1").click()
     app.processEvents()
     assert panel.settings.guides == (Guide("depth", "{1}"),)
+
+
+def test_a_kind_that_the_model_lacks_is_there_and_says_why_not(panel):
+    panel.show_models((MODEL, replace(MODEL, name="other", controls=("pose",))))
+    click(panel, "guide")
+    row = panel.guide.add_row()
+    items = {row.kind.itemData(i): row.kind.model().item(i) for i in range(row.kind.count())}
+    assert set(items) == set(m.CONTROL_KINDS)
+    assert {kind for kind, item in items.items() if item.isEnabled()} == {"line", "depth"}
+    assert items["pose"].toolTip() == '"tiny" has no ControlNet for this.'
+    assert "lineart" in items["line"].toolTip()
+    assert row.kind.currentData() == "line", "the first that can be chosen"
+    # Another model: the painter's choice stays, and its tooltip says what is wrong with it.
+    find(panel, "model").choose("other")
+    assert row.kind.currentData() == "line"
+    items = {row.kind.itemData(i): row.kind.model().item(i) for i in range(row.kind.count())}
+    assert {kind for kind, item in items.items() if item.isEnabled()} == {"pose"}
+    assert items["line"].toolTip() == '"other" has no ControlNet for this.'
+
+
+def test_a_guide_can_be_traced_from_the_picture_at_each_press(panel):
+    panel.show_models((MODEL,))
+    panel.show_canvas(Canvas(SIZE), [("{1}", "lines")])
+    row = panel.guide.add_row(Guide("line", state.DERIVED))
+    assert row.layer.currentText() == "(from the picture)"
+    assert panel.settings.guides == (Guide("line", state.DERIVED),)
+    assert state.DERIVED not in panel.settings.left_out
 
 
 def test_a_guide_never_moves_to_another_layer_by_itself(panel):
