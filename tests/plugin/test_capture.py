@@ -262,10 +262,10 @@ def test_an_enlargement_is_known_before_the_press(side, strength, times):
 
 def test_a_guide_from_the_picture_sends_no_layer():
     document = easel(PAPER, replace(MARK, id="line"))
-    settings = Settings(guides=(Guide("line", "line"), Guide("depth", DERIVED)))
+    settings = Settings(guides=(Guide("line", "line"), Guide("line", DERIVED)))
     given, derived = request_of(document, "refine", settings).controls
     assert given.picture is not None
-    assert (derived.kind, derived.picture) == ("depth", None)
+    assert (derived.kind, derived.picture) == ("line", None)
 
 
 def test_with_full_detail_it_is_enlarged_less():
