@@ -1,11 +1,14 @@
 """What the whole stack costs on top of the diffusion itself.
 
-Three figures, each a ratio or a time of the same run:
+Four figures, each a ratio or a time of the same run:
 
 1. ``fill``: a fill of a 512 selection on a 1024 x 1024 canvas through plugin protocol, gateway and
    worker over loopback, beside the same diffusers call made directly in one process.
 2. ``instant``: the same request to a worker whose engine returns at once: from send to receive.
-3. ``start``: from the command to the first accepted hello, and to a loaded model.
+3. ``live``: a frame of a live canvas of 1024 x 1024 pixels to the same worker, from send to receive:
+   ``whole`` with all its pixels, ``dab`` with 1 % of them. ``inverting`` is what that worker's own
+   engine takes for the whole, in this process: no part of the share.
+4. ``start``: from the command to the first accepted hello, and to a loaded model.
 
 Pairs are interleaved; the median and the spread (median absolute deviation) are printed.
 
@@ -30,6 +33,8 @@ from velatura.protocol.client import Client
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size, context_region
 from velatura.server.local import local_server
+
+from benchmarks.live import Case, Sheet, Stack
 
 SIDE, SELECTION = 1024, Rect(256, 256, 512, 512)
 INSTANT = Path(__file__).parent.parent / "tests/server/instant_worker.py"
@@ -140,6 +145,28 @@ class Direct:
         return time.perf_counter() - start
 
 
+def live_share(client: Client, turns: int) -> dict[str, dict[str, float]]:
+    """Milliseconds; transport, codec and scheduling of live frames."""
+    sheet = Sheet(SIDE)
+    stack = Stack(client, sheet, Case("instant", INSTANT.parent, SIDE, 4))
+    side = SIDE // 10
+    taken: dict[str, list[float]] = {"whole": [], "dab": [], "inverting": []}
+    for turn in range(turns + 3):
+        whole = sheet.everything()
+        rows = {"whole": stack.send(whole)}
+        sheet.pixels[turn : turn + side, turn : turn + side, :3] ^= 64
+        rows["dab"] = stack.send(Rect(turn, turn, side, side))
+        start = time.perf_counter()
+        pixels = sheet.pixels.copy()
+        pixels[..., :3] = 255 - pixels[..., :3]
+        rows["inverting"] = time.perf_counter() - start
+        if turn >= 3:  # buffers and caches
+            for name, seconds in rows.items():
+                taken[name].append(1000 * seconds)
+    client.send(m.LiveClose(job=stack.job))
+    return {name: spread(values) for name, values in taken.items()}
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     middle = statistics.median(values)
     return {
@@ -158,6 +185,7 @@ def measure(pairs: int, steps: int) -> dict[str, object]:
         through_the_stack(client, request)
         times = [through_the_stack(client, request) for _ in range(pairs * 5)]
         figures["instant_ms"] = spread([1000 * t for t in times])
+        figures["live_ms"] = live_share(client, pairs * 5)
     start = time.perf_counter()
     with local_server("benchmark") as client:
         greeted = time.perf_counter() - start
