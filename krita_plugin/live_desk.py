@@ -5,6 +5,7 @@ Everything here exists only while Live is on; switched off, it leaves no timer, 
 
 from __future__ import annotations
 
+import gc
 import time
 import uuid
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from .qt import QtCore, QtGui, Signal
 from .state import LinkState
 from .ui.panel import Panel
 from .ui.words import tr
-from .view import PenWatch, active_view
+from .view import PenWatch, View, active_view
 
 # How often the selection, the view and the settings are looked at, in ms: Krita tells of none.
 _GLANCE = 250
@@ -56,6 +57,8 @@ class LiveDesk(QtCore.QObject):
         self._policy, self._scope = LivePolicy(), Scope()
         self._on = self._is_connected = False
         self._source: LiveSource | None = None
+        self._view: View | None = None
+        self._is_warm = False
         self._blocked = ""
         self._stale = True
         self._sight: Any = None  # what the last look at the layers was made for
@@ -95,6 +98,7 @@ class LiveDesk(QtCore.QObject):
     def switch(self, on: bool) -> None:
         if on and not self._on:
             self._on = True
+            self._warm_up()
             self._error = ""
             self._policy = LivePolicy()
             self._panel.live.show_on()
@@ -109,13 +113,21 @@ class LiveDesk(QtCore.QObject):
             self._changes.stop()
             self._pen.watch(None)
             self._overlay.hide()
-            self._source = self._picture = self._settings = None
+            self._source = self._view = self._picture = self._settings = None
             self._selection = self._outline = None
             self._guides = (None, ())
             self._left = None
             self._panel.live_options.unpin()
             self._scope = Scope()
             self._panel.live.show_off()
+
+    def _warm_up(self) -> None:
+        """Python's full garbage collection walks everything that Krita's plugins hold: 10 ms in the
+        middle of a stroke. What is there before the first one stays out of it from now on."""
+        if not self._is_warm:
+            self._is_warm = True
+            gc.collect()
+            gc.freeze()
 
     def _pause(self, on: bool) -> None:
         if not self._on:
@@ -149,7 +161,7 @@ class LiveDesk(QtCore.QObject):
     def follow(self) -> None:
         """Another view is active."""
         if self._on:
-            self._stale = True
+            self._stale, self._view = True, None
             self._place()
             self._overlay.follow()
 
@@ -179,9 +191,12 @@ class LiveDesk(QtCore.QObject):
 
     def _area(self) -> tuple[Rect | None, str]:
         """Where to paint, or why not."""
-        document, view, model = self._find_active(), active_view(), self._panel.model.model
+        document, model = self._find_active(), self._panel.model.model
         if document is not None and not document.is_open:  # its view is closing
             document = None
+        view = self._view
+        if view is None or document is None or not view.is_seen or not view.shows(document):
+            view = self._view = active_view()
         self._pen.watch(view)
         if self._source is None or document is None or self._source.document != document:
             self._send(self._policy.ended())
