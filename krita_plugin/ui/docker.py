@@ -17,6 +17,7 @@ from ..live_desk import LiveDesk
 from ..qt import QtCore, QtGui, QtWidgets
 from ..state import Memory
 from ..view import active_view
+from .folders import use_folder
 from .panel import Panel
 
 _SETTINGS, _MEMORY, _LIVE = "velatura", "docker", "live"
@@ -36,6 +37,7 @@ class Docker(DockWidget):
         self.setWidget(self.panel)
         self.panel.remembered.connect(self._remember)
         self.panel.notice.said.connect(self._say_unseen)
+        self.panel.model.folder.chosen.connect(self._use_folder)
         self.panel.left.connect(self._go_to_canvas)
         self.link = Link(data_folder(), self)
         self.controller = Controller(self.panel, self.link, active_document, self)
@@ -70,6 +72,9 @@ class Docker(DockWidget):
         view = active_view()
         if view is not None:
             view.widget.setFocus()
+
+    def _use_folder(self, path: str) -> None:
+        self.panel.notice.say(use_folder(data_folder(), path))
 
     def _say_unseen(self, sentence: str) -> None:
         """In canvas-only mode nobody sees the docker's line."""

@@ -8,6 +8,7 @@ from ...protocol.messages import DETAILS, MOST_CLIP_SKIP, MOST_STEPS, ModelInfo
 from ...protocol.style import Style
 from ..qt import QtWidgets, Signal
 from ..state import Settings
+from .folders import FolderButton
 from .parts import Combo, Fold, column, label, real_spin, row, spin
 from .words import tr
 
@@ -47,7 +48,8 @@ class ModelGroup(QtWidgets.QWidget):
         self.detail = Combo("detail", tip)
         self.detail.offer([(name, tr(_DETAILS[name])) for name in DETAILS])
         lines = column(self)
-        lines.addLayout(row(label(tr("Model")), self.combo, stretch=1))
+        self.folder = FolderButton()
+        lines.addLayout(row(label(tr("Model")), self.combo, self.folder, stretch=1))
         lines.addWidget(self.fold)
         inner = column(self.fold.body)
         inner.addLayout(row(label(tr("Steps")), self.steps, stretch=1))

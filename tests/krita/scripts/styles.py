@@ -1,6 +1,7 @@
 """A painter's own style: a file that is put beside the others while Krita and the server run."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -59,3 +60,39 @@ def paints_in_a_style_that_was_just_written():
     assert kept["server"]["style"]["negative"] == "watercolour"
     combo.setCurrentIndex(0)
     kt.find("seed_lock").setChecked(False)
+
+
+# What tells a Stable Diffusion 1.5 in one file; it is listed by its header, never loaded here.
+SHAPES = {
+    "model.diffusion_model.input_blocks.0.0.weight": [320, 4, 3, 3],
+    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": [320, 768],
+    "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
+    "cond_stage_model.transformer.text_model.final_layer_norm.bias": [768],
+}
+
+
+def checkpoint(path):
+    header, end = {}, 0
+    for name, shape in SHAPES.items():
+        start, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+def adds_a_folder_with_models():
+    yield from picture()
+    home = Path(os.environ["VELATURA_HOME"])
+    checkpoint(home / "ComfyUI" / "models" / "checkpoints" / "anime" / "mine.safetensors")
+    kt.click(kt.find("add_models"))
+    dialog = kt.find("models_folder")
+    dialog.fileSelected.emit(str(home / "ComfyUI"))
+    dialog.reject()
+    assert "appear in the list" in kt.find("notice").text(), kt.find("notice").text()
+    combo = kt.find("model")
+    yield kt.until(lambda: combo.findText("anime/mine") >= 0, 60, "the folder's model")
+    assert combo.currentText() == "tiny", "the painter's choice stays"
+    kt.click(kt.find("dismiss"))
+    (home / "models.json").unlink()
+    yield kt.until(lambda: combo.findText("anime/mine") < 0, 60, "it to go again")
