@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from velatura.models.errors import ModelError
+from velatura.models.loras import FAMILY_OF_WIDTH
 from velatura.models.places import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, find_places
 from velatura.protocol.discovery import data_folder, read_model_folders, write_model_folders
 from velatura.protocol.errors import LocalError
@@ -95,6 +96,12 @@ def list_models() -> None:
     console.print(table)
     for kind, name in _NAMES.items():
         usable = [item.name for item in library.items(kind) if not item.reason]
+        if kind in (LORA, EMBEDDING):
+            usable = [
+                f"{one.name} ({FAMILY_OF_WIDTH.get(one.text_width, one.text_width)})"
+                for one in library.addons()
+                if one.kind == kind and not one.reason
+            ]
         if usable:
             console.print(f"\n{name}: {', '.join(usable)}")
     styles = Styles([data_folder() / "styles", SHIPPED])
@@ -103,8 +110,8 @@ def list_models() -> None:
     reasons += [
         f"{name.removesuffix('s')} '{item.name}': {item.reason}"
         for kind, name in _NAMES.items()
-        for item in library.items(kind)
-        if item.reason
+        for item in (library.addons() if kind != CONTROLNET else library.items(kind))
+        if item.reason and item.kind == kind
     ]
     if reasons:
         console.print("\nCannot be used:")

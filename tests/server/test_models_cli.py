@@ -28,7 +28,10 @@ def comfy(tmp_path, shapes) -> Path:
     save_sparse(models / "checkpoints" / "anime" / "ink.safetensors", shapes)
     save_sparse(models / "checkpoints" / "flux.safetensors", {"double_blocks.0.x": (4,)})
     torch.save({"a": torch.ones(1)}, models / "checkpoints" / "old.ckpt")
-    save_sparse(models / "loras" / "wash.safetensors", {"lora_unet_x.lora_up.weight": (4, 4)})
+    layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+    save_sparse(models / "loras" / "wash.safetensors", {f"{layer}.lora_down.weight": (4, 768)})
+    flux = {"lora_unet_double_blocks_0_img_mlp_0.lora_up.weight": (4, 4)}
+    save_sparse(models / "loras" / "odd.safetensors", flux)
     return tmp_path / "ComfyUI"
 
 
@@ -49,14 +52,15 @@ def run(tmp_path, monkeypatch):
 def test_a_folder_is_added_listed_and_removed(run, comfy, tmp_path):
     status, said = run("add", comfy)
     assert status == 0
-    assert "is read as ComfyUI: 1 of 3 models can paint; 1 LoRAs." in said
+    assert "is read as ComfyUI: 1 of 3 models can paint; 2 LoRAs." in said
     assert read_model_folders(tmp_path / "home") == (comfy,)
     assert run("add", comfy)[0] == 0
     assert read_model_folders(tmp_path / "home") == (comfy,)
     status, said = run("list")
     assert status == 0
     assert "anime/ink" in said
-    assert "wash" in said
+    assert "wash (sd15)" in said
+    assert "LoRA 'odd': it looks like a LoRA for FLUX" in said
     assert "it looks like FLUX" in said
     assert "velatura convert 'old.ckpt'" in said
     assert run("add", "--remove", comfy)[0] == 0
