@@ -38,7 +38,8 @@ def tiled(
     seen = [tile for tile in tiles if mask is None or bool(mask[_cells(tile)].any())]
     with ExitStack() as undo:
         if tiles:
-            for net in nets:
+            # One net may serve several guides.
+            for net in {id(net): net for net in nets}.values():
                 undo.enter_context(_instead(net, _control(net.forward, seen)))
             undo.enter_context(_instead(unet, _mixed(unet.forward, seen, check)))
         yield
