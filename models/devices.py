@@ -5,12 +5,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
     import torch
+
+# Numbers in a model from which on its arithmetic outweighs all else.
+_LARGE = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def find_devices() -> Iterator[Device]:
         name = f"{torch.xpu.get_device_name()} (XPU)"
         yield Device("xpu", name, torch.float16, _total(torch.xpu))
     name = f"CPU with {torch.get_num_threads()} threads"
-    # Few CPUs compute in half precision at a useful speed.
+    # See precision_for: few CPUs compute in half precision at a useful speed.
     yield Device("cpu", name, torch.float32, psutil.virtual_memory().total)
 
 
@@ -55,6 +59,35 @@ def choose_device() -> tuple[str, torch.dtype, str]:
     """(torch device, dtype of the weights, name for a person) of the best device here."""
     best = next(find_devices())
     return best.kind, best.dtype, best.name
+
+
+def precision_for(device: str, dtype: torch.dtype, numbers: int) -> torch.dtype:
+    """The dtype for a model of so many ``numbers`` on a device whose own is ``dtype``.
+
+    A CPU that multiplies bfloat16 itself takes 0.46 of the time for a pass of Stable Diffusion 1.5's
+    UNet. A small model's pictures take 0.8 of it, but the small crops of live painting 1.1: it stays
+    in full precision, the same on every CPU.
+    """
+    import torch
+
+    if device != "cpu" or numbers < _LARGE or not multiplies_bfloat16(_cpu_flags()):
+        return dtype
+    return torch.bfloat16
+
+
+def multiplies_bfloat16(flags: str) -> bool:
+    """Whether a CPU with these ``flags``, as Linux spells them, has instructions for it."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()))
+
+
+def _cpu_flags() -> str:
+    """Of the first core; nothing where the system does not tell as Linux does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    flags = (line for line in lines if line.lower().startswith(("flags", "features")))
+    return next(flags, "").partition(":")[2]
 
 
 def _total(backend: object) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from velatura.models.annotators import find_annotator, load_annotator
-from velatura.models.devices import choose_device, lacks_memory
+from velatura.models.devices import choose_device, lacks_memory, precision_for
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
 from velatura.models.few_step import has_few_step, make_live_unet
@@ -345,7 +345,7 @@ class Engine:
             return self._library.load(
                 name,
                 self._device,
-                self._dtype,
+                dtype,
                 lambda part, what: report.stage(
                     "loading",
                     step=round(part * _PERCENT),
@@ -354,13 +354,18 @@ class Engine:
                 ),
             )
 
-        needs = self._library.weight(name).numbers * self._dtype.itemsize
+        dtype = self._precision(name)
+        needs = self._library.weight(name).numbers * dtype.itemsize
         return self._shelf.get((_MODEL, name, stamp), needs, f"Model {name}", load)
+
+    def _precision(self, model: str) -> torch.dtype:
+        numbers = self._library.weight(model).numbers
+        return precision_for(self._device.type, self._dtype, numbers)
 
     def _load_control(self, model: str, kind: str, report: Reporter) -> torch.nn.Module:
         def load() -> torch.nn.Module:
             report.stage("loading", note=f"Loading the ControlNet for {kind}.")
-            return self._library.load_control(model, kind, self._device, self._dtype)
+            return self._library.load_control(model, kind, self._device, self._precision(model))
 
         # Several kinds may share one net.
         return self._control_nets.get(self._library.control(model, kind), load)

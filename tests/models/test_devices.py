@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from velatura.models.devices import choose_device, find_devices, lacks_memory
+from velatura.models import devices
+from velatura.models.devices import (
+    choose_device,
+    find_devices,
+    lacks_memory,
+    multiplies_bfloat16,
+    precision_for,
+)
 
 
 @pytest.fixture
@@ -70,3 +77,25 @@ def test_a_lack_of_memory_is_known_from_other_faults():
     assert lacks_memory(MemoryError())
     assert not lacks_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not lacks_memory(ValueError("DefaultCPUAllocator"))
+
+
+@pytest.mark.parametrize(
+    ("device", "numbers", "flags", "dtype"),
+    [
+        ("cpu", 10**9, "fma avx512f avx512_bf16", torch.bfloat16),
+        ("cpu", 10**9, "fma amx_bf16", torch.bfloat16),
+        ("cpu", 10**9, "fma avx2 avx512f", torch.float32),
+        ("cpu", 10**9, "", torch.float32),
+        ("cpu", 10**7, "avx512_bf16", torch.float32),
+        ("cuda", 10**9, "avx512_bf16", torch.float32),
+    ],
+)
+def test_a_large_model_is_in_bfloat16_on_cpus_that_multiply_it(
+    device, numbers, flags, dtype, monkeypatch
+):
+    monkeypatch.setattr(devices, "_cpu_flags", lambda: flags)
+    assert precision_for(device, torch.float32, numbers) == dtype
+
+
+def test_flags_are_whole_words():
+    assert not multiplies_bfloat16("avx512_bf16x not_amx_bf16")
