@@ -42,6 +42,11 @@ def _cancel(panel: Panel) -> str:
     return tr("Cancelled")
 
 
+def _hide_preview(panel: Panel) -> str:
+    panel.escaped.emit()
+    return tr("The picture so far is hidden") if panel.is_painting else ""
+
+
 def _strength(step: int) -> Callable[[Panel], str]:
     def run(panel: Panel) -> str:
         action = ACTIONS[panel.action]
@@ -92,6 +97,7 @@ KEY_ACTIONS: dict[str, KeyAction] = {
     "velatura_prompt": KeyAction("Velatura: Prompt", _prompt),
     "velatura_generate": KeyAction("Velatura: Generate", _generate),
     "velatura_cancel": KeyAction("Velatura: Cancel", _cancel),
+    "velatura_hide_preview": KeyAction("Velatura: Hide Preview", _hide_preview),
     "velatura_strength_up": KeyAction("Velatura: More Strength", _strength(_STRENGTH_STEP)),
     "velatura_strength_down": KeyAction("Velatura: Less Strength", _strength(-_STRENGTH_STEP)),
     "velatura_keep": KeyAction("Velatura: Keep", _keep),

@@ -56,6 +56,7 @@ class Controller(QtCore.QObject):
         self.results = Results(panel, link, self._active, self)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
+        panel.escaped.connect(self.preview.hide)
         panel.entered.connect(self.look)
         panel.recipe.reopened.connect(self._reopen)
         panel.recipe.removed.connect(self.recipes.remove_all)

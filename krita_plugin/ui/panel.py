@@ -51,6 +51,7 @@ class Panel(QtWidgets.QWidget):
 
     pressed: paint ``action`` with ``settings``. entered: the pen came into the docker.
     remembered: ``memory`` changed. desk_changed: ``desk`` may have. left: the canvas is where the painter goes on.
+    escaped: the picture so far should leave the canvas; the painting goes on.
     """
 
     pressed = Signal()
@@ -59,6 +60,7 @@ class Panel(QtWidgets.QWidget):
     remembered = Signal()
     desk_changed = Signal()
     left = Signal()
+    escaped = Signal()
 
     def __init__(self, memory: Memory | None = None, parent: Any = None) -> None:
         super().__init__(parent)
@@ -161,6 +163,12 @@ class Panel(QtWidgets.QWidget):
 
     def minimumSizeHint(self) -> QtCore.QSize:
         return QtCore.QSize(200, super().minimumSizeHint().height())
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.escaped.emit()
+        else:
+            super().keyPressEvent(event)
 
     def enterEvent(self, event: Any) -> None:
         super().enterEvent(event)

@@ -391,7 +391,7 @@ def shows_the_picture_so_far_where_it_will_lie():
     kt.select(doc, 40, 50, 120, 100)
     yield kt.until(lambda: kt.find("press").text() == "Fill", 10, "the button to say Fill")
     rows = kt.history()
-    kt.type_text(kt.find("prompt"), "slow=80 a red boat")
+    kt.type_text(kt.find("prompt"), "slow=1000 a red boat")
     kt.click(kt.find("press"))
     yield kt.until(lambda: len(overlays()) == 1, 30, "the picture so far")
     assert kt.history() == rows
@@ -406,6 +406,12 @@ def shows_the_picture_so_far_where_it_will_lie():
 
     assert alpha(100, 100) == 255
     assert alpha(rect.x, rect.y) == 0
+    kt.press(docker().panel, Qt.Key_Escape)
+    yield kt.until(lambda: not overlays(), 10, "the canvas to be clear")
+    seen = kt.find("preview").image
+    yield kt.until(lambda: kt.find("preview").image is not seen, 10, "the painting to go on")
+    assert not overlays()
     kt.click(kt.find("cancel"))
-    yield kt.until(lambda: not overlays(), 30, "the canvas to be clear again")
+    yield kt.until(lambda: not kt.find("cancel").isVisible(), 30, "the painting to end")
+    assert not overlays()
     assert kt.history() == rows
