@@ -61,5 +61,5 @@ class AreaGroup(QtWidgets.QWidget):
     def show_soft_edge(self, width: int | None) -> None:
         """The width that Automatic means for this selection; None when nothing is selected."""
         self.edge.setSpecialValueText(
-            tr("Automatic") if width is None else tr("Automatic, {width} px", width=width)
+            tr("Automatic") if width is None else tr("Auto, {width} px", width=width)
         )

@@ -47,7 +47,7 @@ class ChanceRow(QtWidgets.QWidget):
     def show_automatic(self, count: int) -> None:
         """What suits the device and the action."""
         self._automatic = count
-        self.variants.setSpecialValueText(tr("Automatic, {count}", count=count))
+        self.variants.setSpecialValueText(tr("Auto, {count}", count=count))
 
     @property
     def locked_seed(self) -> int | None:

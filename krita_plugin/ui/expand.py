@@ -15,6 +15,7 @@ _ARROWS = {
     "right": ("\u2192", "Enlarge the canvas to the right"),
     "bottom": ("\u2193", "Enlarge the canvas to the bottom"),
 }
+_Policy = QtWidgets.QSizePolicy.Policy
 _FIRST, _MOST, _STEP = 256, 4096, 64
 
 
@@ -36,12 +37,18 @@ class ExpandRow(QtWidgets.QWidget):
             button.setText(arrow)
             button.setToolTip(tr(words))
             button.setCheckable(True)
+            button.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
+            button.setMinimumWidth(20)
             button.toggled.connect(lambda on: self.changed.emit())
             self.sides[side] = button
         self.by = spin("enlarge_by", 8, _MOST, _FIRST, " px", tr("By how much on each side"))
         self.by.setSingleStep(_STEP)
         self.by.valueChanged.connect(lambda value: self.changed.emit())
-        self.setLayout(row(label(tr("Enlarge"), tip), *self.sides.values(), self.by, stretch=5))
+        line = row(label(tr("Enlarge"), tip), *self.sides.values(), self.by, stretch=5)
+        for place in range(1, 5):
+            line.setStretch(place, 1)
+        line.setStretch(5, 3)
+        self.setLayout(line)
 
     @property
     def chosen(self) -> Sides:

@@ -106,9 +106,9 @@ class Panel(QtWidgets.QWidget):
         # What comes and goes scrolls too: a small docker keeps the prompt and the button.
         for group in (
             self.notice,
-            self.remarks,
             self.progress.note,
             self.progress.picture,
+            self.remarks,
             self.strip,
             self.live.picture,
             self.live_options,

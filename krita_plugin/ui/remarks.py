@@ -26,13 +26,14 @@ class Remarks(QtWidgets.QWidget):
 
         at_best: how many times with all the detail that the model can paint here.
         """
+        said = tr("Will be enlarged {times} times.", times=f"{times:.1f}")
         hint = (
-            tr('less of the picture or "Detail: Full" under Advanced is sharper.')
+            tr('Less of the picture or "Detail: Full" (Advanced) is sharper.')
             if at_best < times
-            else tr("less of the picture or a tighter context is sharper.")
+            else tr("Less of the picture is sharper.")
         )
-        said = tr(
-            "Will be enlarged {times} times from what the model paints:", times=f"{times:.1f}"
+        self.enlarged.setToolTip(
+            tr("The model paints this smaller than it is on the canvas (upscaling)")
         )
         _show(self.enlarged, f"{said} {hint}" if times > 1 else "")
         self._fold()

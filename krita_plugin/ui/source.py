@@ -46,8 +46,8 @@ class SourceRow(QtWidgets.QWidget):
 
     def show_automatic(self, source: str) -> None:
         """What Automatic means for this canvas: VISIBLE or LAYER."""
-        words = self.combo.itemText(self.combo.findData(source)).lower()
-        self.combo.setItemText(0, tr("Automatic: {source}", source=words))
+        words = self.combo.itemText(self.combo.findData(source))
+        self.combo.setItemText(0, tr("{source} (auto)", source=words))
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def ends_the_layer_with_the_soft_edge_asked_for():
     kt.select(doc, X, Y, WIDTH, HEIGHT)
     yield label("Fill")
     edge = kt.find("soft_edge")
-    assert edge.text() == "Automatic, 4 px", edge.text()
+    assert edge.text() == "Auto, 4 px", edge.text()
     choose("context", "tight")
     tight = kt.find("enlarged").text()
     choose("context", "whole")

@@ -209,12 +209,12 @@ def paints_over_the_layer_that_has_transparency_unless_something_is_selected():
     combo = kt.find("paint_from")
 
     def source(words):
-        return kt.until(lambda: combo.currentText() == f"Automatic: {words}", 10, words)
+        return kt.until(lambda: combo.currentText() == f"{words} (auto)", 10, words)
 
     yield label("Refine")
-    yield source("everything visible")
+    yield source("Everything visible")
     layer = yield from add_layer(doc, "mark", X, Y, WIDTH, HEIGHT)
-    yield source("current layer")
+    yield source("Current layer")
     with Asked() as asked:
         request = asked.press()
         at = request.region
@@ -222,15 +222,15 @@ def paints_over_the_layer_that_has_transparency_unless_something_is_selected():
         assert request.source.data == swap_red_blue(expected, at.width, at.height)
         assert request.keep_outline
         kt.select(doc, X, Y, 20, 20)
-        yield source("everything visible")
+        yield source("Everything visible")
         assert asked.press().source is None
         doc.setSelection(None)
-        yield source("current layer")
+        yield source("Current layer")
         # An empty layer says so, and offers the other.
         empty = doc.createNode("empty", "paintlayer")
         doc.rootNode().addChildNode(empty, None)
         yield from choose_layer(doc, empty)
-        yield source("current layer")
+        yield source("Current layer")
         assert asked.press() is None
         assert notice().startswith('"empty" is empty'), notice()
         other = kt.find("retry")

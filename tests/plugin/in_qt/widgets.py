@@ -380,7 +380,7 @@ def test_a_layer_with_transparency_is_the_source_unless_something_is_selected(pa
     sketch = Canvas(SIZE, layer=Layer(), see_through=True)
     panel.show_canvas(sketch, [])
     assert panel.settings.paint_from == LAYER
-    assert combo.currentText() == "Automatic: current layer"
+    assert combo.currentText() == "Current layer (auto)"
     for canvas in (
         replace(sketch, selection=Rect(1, 1, 9, 9)),
         replace(sketch, see_through=False),
@@ -390,7 +390,7 @@ def test_a_layer_with_transparency_is_the_source_unless_something_is_selected(pa
     ):
         panel.show_canvas(canvas, [])
         assert panel.settings.paint_from == VISIBLE
-        assert combo.currentText() == "Automatic: everything visible"
+        assert combo.currentText() == "Everything visible (auto)"
     panel.source.combo.choose(LAYER)
     assert panel.settings.paint_from == LAYER
     assert panel.memory.paint_from == LAYER
@@ -403,7 +403,7 @@ def test_a_gpu_paints_three_variants_but_refining_paints_one(panel):
     assert panel.settings.variants == 1
     panel.show_link(LinkState(state.READY, "Ready.", "NVIDIA H200 (CUDA)"))
     assert panel.settings.variants == 3
-    assert find(panel, "variants").text() == "Automatic, 3"
+    assert find(panel, "variants").text() == "Auto, 3"
     panel.show_canvas(Canvas(SIZE), [])
     assert panel.settings.variants == 1
     find(panel, "variants").setValue(2)
@@ -552,6 +552,7 @@ def test_long_names_and_a_full_docker_never_widen_it(panel, app):
     panel.show_preview(QtGui.QImage(999, 500, QtGui.QImage.Format.Format_RGBA8888))
     for name in ("guide", "advanced"):
         find(panel, name).setChecked(True)
+    choose(panel, "expand")
     find(panel, "prompt").setPlainText(LONG)
     app.processEvents()
     app.processEvents()
@@ -598,7 +599,7 @@ def test_every_word_on_the_docker_has_a_tooltip_or_is_a_sentence(panel):
 def test_the_soft_edge_is_automatic_until_the_painter_sets_it(panel):
     panel.show_canvas(Canvas(SIZE, Rect(0, 0, 500, 400)), [])
     edge = find(panel, "soft_edge")
-    assert edge.text() == "Automatic, 8 px"
+    assert edge.text() == "Auto, 8 px"
     assert panel.settings.soft_edge is None
     edge.setValue(0)
     assert (edge.text(), panel.settings.soft_edge) == ("0 px", 0)
