@@ -94,7 +94,7 @@ def test_changes_on_disk_appear_and_the_painters_own_come_before_ours(tmp_path):
 def test_three_ship_and_name_what_the_starter_has():
     styles = Styles([SHIPPED])
     assert styles.unusable() == ()
-    assert [style.name for style in styles.styles()] == ["Blueprint", "Oil painting", "Watercolour"]
+    assert [style.name for style in styles.styles()] == ["Blue ink", "Oil painting", "Watercolour"]
     Catalogue(styles=styles.styles())
     library = Library([])
     loras = [addon.name for addon in library.addons()]
