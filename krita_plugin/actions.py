@@ -81,11 +81,30 @@ def _live_keep(panel: Panel) -> str:
 
 
 def _keep(panel: Panel) -> str:
-    return tr("Kept as a layer") if panel.strip.keep_chosen() else tr("No picture waits.")
+    return tr("Kept as a layer") if panel.strip.keep_chosen() else _nothing()
+
+
+def _keep_mask(panel: Panel) -> str:
+    kept = panel.strip.keep_chosen(with_mask=True)
+    return tr("Kept as a layer with a mask") if kept else _nothing()
 
 
 def _discard(panel: Panel) -> str:
-    return tr("Discarded") if panel.strip.discard_chosen() else tr("No picture waits.")
+    return tr("Discarded") if panel.strip.discard_chosen() else _nothing()
+
+
+def _step(by: int) -> Callable[[Panel], str]:
+    return lambda panel: panel.strip.step(by) or _nothing()
+
+
+def _compare(panel: Panel) -> str:
+    if not panel.strip.pictures:
+        return _nothing()
+    return tr("Before") if panel.strip.toggle_compare() else tr("After")
+
+
+def _nothing() -> str:
+    return tr("No picture waits.")
 
 
 def _remove_recipes(panel: Panel) -> str:
@@ -101,6 +120,10 @@ KEY_ACTIONS: dict[str, KeyAction] = {
     "velatura_strength_up": KeyAction("Velatura: More Strength", _strength(_STRENGTH_STEP)),
     "velatura_strength_down": KeyAction("Velatura: Less Strength", _strength(-_STRENGTH_STEP)),
     "velatura_keep": KeyAction("Velatura: Keep", _keep),
+    "velatura_keep_mask": KeyAction("Velatura: Keep With Mask", _keep_mask),
+    "velatura_next": KeyAction("Velatura: Next Variant", _step(1)),
+    "velatura_previous": KeyAction("Velatura: Previous Variant", _step(-1)),
+    "velatura_compare": KeyAction("Velatura: Compare", _compare),
     "velatura_discard": KeyAction("Velatura: Discard", _discard),
     "velatura_live": KeyAction("Velatura: Live", _live),
     "velatura_live_pause": KeyAction("Velatura: Pause Live", _live_pause),

@@ -13,6 +13,9 @@ from ..protocol.region import Rect, Size, close_part, context_region, paint_scal
 from .canvas import Canvas, LayerLike, Readable, clipped
 from .state import ACTIONS, DERIVED, LAYER, Settings
 
+# Paint beyond the selection for a mask whose edge the painter moves, in canvas pixels.
+_AROUND = 64
+
 
 class CaptureError(Exception):
     """One sentence for the painter: what is in the way and what to do."""
@@ -264,6 +267,7 @@ def build_request(
         ),
         detail=settings.detail,
         soft_edge=plan.soft_edge,
+        around=_AROUND if plan.selected else 0,
         # A fill paints anew: it need not end where the layer did.
         keep_outline=settings.keep_outline
         and plan.action != "fill"

@@ -18,12 +18,13 @@ from .capture import CaptureError
 from .desks import Desks
 from .document import Document, DocumentError
 from .link import Link
-from .painting import Painting
+from .painting import Painting, hidden_by
+from .placing import visible_sum
 from .preview import Preview
 from .qt import QtCore
 from .reopen import Reopening
 from .results import Results
-from .state import LAYER, VISIBLE, LinkState, stage_words
+from .state import VISIBLE, LinkState, stage_words
 from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
@@ -60,6 +61,7 @@ class Controller(QtCore.QObject):
         panel.entered.connect(self.look)
         panel.recipe.reopened.connect(self._reopen)
         panel.recipe.removed.connect(self.recipes.remove_all)
+        panel.recipe.removed.connect(self.results.show_past)
         panel.guide.traced.connect(self._trace)
         panel.sent_row.wanted.connect(self._show_sent)
         panel.connection.start_server.connect(link.start_server)
@@ -86,6 +88,7 @@ class Controller(QtCore.QObject):
         self.desks.follow(document)
         self._seen = self._sight()
         self.recipes.look(document)
+        self.results.look(document)
         if document is None:
             self._panel.show_canvas(None, [])
             return None
@@ -184,17 +187,24 @@ class Controller(QtCore.QObject):
             model,
             random.randrange(m.LARGEST_SEED + 1) if seed is None else seed,
         )
+        reopened = self.recipes.above(document, settings)
+        watched: Rect | None = (seen.selection if plan.selected else None) or plan.region
+        if enlarge is not None:
+            watched = None  # nobody painted there yet
         return Painting(
             request=request,
             action=action,
             settings=settings,
             document=document,
             name=document.name,
+            file=document.path,
             source=plan.layer,
-            above=self.recipes.above(document, settings)
-            or (document.active_layer if settings.paint_from == LAYER else None),
             asked_size=document.size,
             enlarge=enlarge,
+            above=reopened or plan.layer,
+            hides=hidden_by(request.selection is None, plan.layer, reopened),
+            watched=watched,
+            before=0 if watched is None else visible_sum(document, watched),
         )
 
     def _send(self, painting: Painting) -> None:

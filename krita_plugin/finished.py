@@ -12,13 +12,10 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.region import Rect, Size
-from . import recipe
+from .entries import Key
 from .images import png_bytes, rgba_bytes, rgba_image
-from .painting import Painting
 from .qt import Qt, QtGui
-
-Key = tuple[str, int]
-"""(job, variant)"""
+from .recipe import Recipe, to_json
 
 THUMBNAIL = 96
 _SHOWN = bytes([0]) + b"\xff" * 255
@@ -45,35 +42,30 @@ class Finished:
     favourite: bool = False
 
 
-def of_result(result: m.Result, painting: Painting | None, no_title: str) -> Finished:
+def of_result(
+    result: m.Result,
+    title: str,
+    *,
+    prompt: str = "",
+    canvas: Size | None = None,
+    made: Recipe | None = None,
+) -> Finished:
     """Some 0.2 s of work at 1024 x 1024."""
     picture = result.picture
     around = Rect(result.x, result.y, picture.width, picture.height)
     data = bytes(picture.data)
     rect, image = _layer(around, data)
-    made = b""
-    if painting is not None:
-        made = json.dumps(
-            recipe.to_json(
-                recipe.of_result(
-                    painting.action, painting.settings, painting.request, result, painting.source
-                )
-            ),
-            ensure_ascii=False,
-        ).encode()
     return Finished(
         key=(result.job, result.variant),
-        title=no_title
-        if painting is None
-        else recipe.layer_name(painting.action, painting.request.prompt),
-        prompt="" if painting is None else painting.request.prompt,
-        canvas=None if painting is None else painting.request.canvas,
+        title=title,
+        prompt=prompt,
+        canvas=canvas,
         rect=rect,
         image=image,
         around=around,
         png=png_bytes(rgba_image(data, around.width, around.height)),
         thumbnail=png_bytes(_thumbnail(image)),
-        recipe=made,
+        recipe=b"" if made is None else json.dumps(to_json(made), ensure_ascii=False).encode(),
     )
 
 
@@ -91,11 +83,12 @@ def to_record(finished: Finished, at: float) -> dict[str, Any]:
         "favourite": finished.favourite,
         "canvas": None if canvas is None else [canvas.width, canvas.height],
         "around": [around.x, around.y, around.width, around.height],
-        "recipe": finished.recipe.decode(),
     }
 
 
-def of_record(key: Key, record: Mapping[str, Any], png: bytes, thumbnail: bytes) -> Finished | None:
+def of_record(
+    key: Key, record: Mapping[str, Any], png: bytes, thumbnail: bytes, made: bytes
+) -> Finished | None:
     """Back from ``to_record``; None for what is damaged."""
     try:
         around = Rect(*map(int, record["around"]))
@@ -114,7 +107,7 @@ def of_record(key: Key, record: Mapping[str, Any], png: bytes, thumbnail: bytes)
             around=around,
             png=png,
             thumbnail=thumbnail,
-            recipe=str(record["recipe"]).encode(),
+            recipe=made,
             favourite=bool(record["favourite"]),
         )
     except (KeyError, TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import recipe
+from . import history, recipe
 from .document import Document
 from .recipe import Recipe
 
@@ -46,9 +46,10 @@ def adopt_copies(document: Document) -> None:
             )
 
 
-def remove_all(document: Document) -> int:
-    """Take every recipe out of the document; how many there were."""
-    found = [name for name in document.annotation_keys() if recipe.is_key(name)]
+def remove_all(document: Document) -> tuple[int, int]:
+    """Take everything of ours out of the document; how many recipes and pictures that were."""
+    found = document.annotation_keys()
+    pictures = len(history.entries(document))
     for name in found:
         document.remove_annotation(name)
-    return len(found)
+    return sum(map(recipe.is_key, found)), pictures

@@ -77,10 +77,15 @@ class Reopening:
         document = self._find_active()
         if document is None:
             return
-        count = recipes.remove_all(document)
+        count, pictures = recipes.remove_all(document)
         self.look(document)
         self._panel.notice.say(
-            tr("{count} recipes were removed: save the picture to keep it so.", count=count)
-            if count
+            tr(
+                "{count} recipes were removed, and {pictures} pictures of the history: save the "
+                "picture to keep it so. Layer names may still tell prompts.",
+                count=count,
+                pictures=pictures,
+            )
+            if count or pictures
             else tr("There are no recipes in this picture.")
         )

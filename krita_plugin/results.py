@@ -1,25 +1,60 @@
-"""What the server painted: waits in the strip until the painter keeps it as a layer."""
+"""What the server painted: shown over the picture, and a layer only when the painter keeps it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.region import Rect
-from . import recipe, recipes
-from .document import Document, DocumentError, LayerGone
-from .images import rgba_image
+from . import finished, history, placing, recipe, writing
+from .document import Document, DocumentError, open_documents
+from .entries import Key
+from .finished import Finished
+from .hiding import Hiding
 from .link import Link
 from .painting import Painting
-from .qt import QtCore
+from .qt import QtCore, Signal
 from .together import Together
 from .ui.panel import Panel
+from .ui.strip import Thumbnail, composed, with_margin
 from .ui.words import tr
+from .workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finished picture as it would look kept: ``image`` (RGBA, straight alpha) over ``rect`` of
+    the document's canvas."""
+
+    document: Document
+    rect: Rect
+    image: Any
+
+
+@dataclass
+class _Waiting:
+    """One picture in the strip. home: its document, None for any that is open.
+
+    is_new: the painter has not had it safely yet, and the server still keeps it.
+    """
+
+    picture: Finished
+    home: Document | None
+    painting: Painting | None = None
+    is_new: bool = True
 
 
 class Results(QtCore.QObject):
-    """Lives on the GUI thread, between the link, the strip and the documents."""
+    """Lives on the GUI thread, between the link, the strip and the documents.
+
+    shown(Shown or None): what lies over the canvas now.
+    """
+
+    shown = Signal(object)
 
     def __init__(
         self,
@@ -30,21 +65,51 @@ class Results(QtCore.QObject):
     ) -> None:
         super().__init__(parent)
         self._panel, self._link, self._find_active = panel, link, find_active
+        self.workshop = Workshop(self)
+        self.hiding = Hiding()
         self.together = Together(self)
         self._paintings: dict[str, Painting] = {}
-        self._waiting: dict[tuple[str, int], m.Result] = {}  # for the painter to decide
-        panel.strip.kept.connect(self._keep)
-        panel.strip.discarded.connect(self._discard)
+        self._waiting: dict[Key, _Waiting] = {}
+        self._known: dict[str, set[int]] = {}  # checksums of what may lie under a job's pictures
+        self._unsettled: set[str] = set()  # jobs over whose place a layer was put just now
+        self._document: Document | None = None
+        self._is_compared = False
+        strip, past = panel.strip, panel.past
+        strip.chosen.connect(lambda key: self._choose())
+        strip.compared.connect(self._compare)
+        strip.kept.connect(self._keep)
+        strip.discarded.connect(self._discard)
+        strip.starred.connect(self._star)
+        past.opened.connect(self._open_past)
+        past.starred.connect(self._star)
+        past.removed.connect(self._forget)
+
+    # Arriving
 
     def arrive(self, result: m.Result, painting: Painting | None) -> None:
         """Take a finished picture; ``painting`` is None for one of an earlier start of Krita."""
+        key = (result.job, result.variant)
+        if painting is None and any(
+            history.has(document, key) and document.is_saved for document in open_documents()
+        ):
+            self._link.placed(*key)  # it is in a file: nothing was lost
+            return
         if painting is not None:
             self._paintings[result.job] = painting
+            self._known.setdefault(result.job, {painting.before})
+        self._report(painting)
         if painting is None:
-            self._wait(result, tr("from an earlier start of Krita"))
-        elif not painting.document.is_open:
-            self._wait(result, painting.name)
-            self._panel.notice.say(
+            no_title = tr("from an earlier start of Krita")
+            self.workshop.do(partial(finished.of_result, result, no_title), self._take)
+        else:
+            self.workshop.do(partial(placing.finished_of, result, painting), self._take)
+
+    def _report(self, painting: Painting | None) -> None:
+        say = self._panel.notice.say
+        if painting is None:
+            return
+        if not painting.document.is_open:
+            say(
                 tr(
                     '"{name}" was closed: its picture waits here. Keep puts it into the picture '
                     "that is open.",
@@ -52,78 +117,267 @@ class Results(QtCore.QObject):
                 )
             )
         elif not painting.fits(painting.document.size):
-            # What was selected may have moved: nothing is placed without the painter.
-            self._wait(result, painting.name)
-            self._panel.notice.say(
+            # What was selected may have moved.
+            say(
                 tr(
                     '"{name}" was resized: its picture waits here. Keep puts it where it was '
                     "asked for.",
                     name=painting.name,
                 )
             )
-        elif painting.settings.variants > 1:
-            self._wait(result, recipe.layer_name(painting.action, painting.request.prompt))
-        else:
-            self._insert(result, painting, painting.document)
+        elif not painting.document.is_active:
+            say(tr('A picture for "{name}" is finished and waits there.', name=painting.name))
 
-    def _wait(self, result: m.Result, about: str) -> None:
-        self._waiting[result.job, result.variant] = result
-        picture = result.picture
-        self._panel.strip.add(
-            result.job,
-            result.variant,
-            rgba_image(picture.data, picture.width, picture.height),
-            about,
+    def _take(self, picture: Finished) -> None:
+        job = picture.key[0]
+        painting = self._paintings.get(job)
+        home = None if painting is None or not painting.document.is_open else painting.document
+        is_first = not any(key[0] == job for key in self._waiting)
+        self._waiting[picture.key] = _Waiting(picture, home, painting)
+        if home is not None:
+            history.store(home, picture, time.time())
+        self._show_strip(picture.key if is_first else None)
+        self.show_past()
+
+    # Looking
+
+    def look(self, document: Document | None) -> None:
+        """The canvas may be another one, or something was painted, undone, saved or closed."""
+        self.hiding.follow()
+        self._settle()
+        changed = self._find_homes()
+        if changed or document != self._document:
+            self._document = document
+            self._show_strip()
+            self.show_past()
+        else:
+            self._describe()
+
+    def _find_homes(self) -> bool:
+        """Pictures of closed documents wait for any; the file opened again is the document.
+
+        True when one has another home now.
+        """
+        changed = False
+        for key, waiting in list(self._waiting.items()):
+            home = waiting.home
+            if home is not None and not home.is_open:
+                waiting.home = None
+                if not waiting.is_new:
+                    del self._waiting[key]  # its file has it
+                changed = True
+            elif home is not None and waiting.is_new and home.is_saved:
+                waiting.is_new = False
+                self._link.placed(*key)
+            elif home is None and waiting.painting is not None and waiting.painting.file:
+                for document in open_documents():
+                    if document.path == waiting.painting.file:
+                        waiting.home = document
+                        history.store(document, waiting.picture, time.time())
+                        changed = True
+        return changed
+
+    def _settle(self) -> None:
+        """What is visible after one of ours was kept is nothing that the painter painted."""
+        for job in self._unsettled:
+            painting = self._paintings[job]
+            if painting.watched is not None and painting.document.is_open:
+                painting.document.wait_for_idle()
+                self._known[job].add(placing.visible_sum(painting.document, painting.watched))
+        self._unsettled.clear()
+
+    def _is_painted_over(self, waiting: _Waiting) -> bool:
+        """True when what lies under the picture is not what it was when it was asked for."""
+        painting, job = waiting.painting, waiting.picture.key[0]
+        if painting is None or painting.watched is None or job in self._unsettled:
+            return False
+        if waiting.home != painting.document:
+            return False
+        return placing.visible_sum(painting.document, painting.watched) not in self._known[job]
+
+    # Showing
+
+    def _here(self) -> list[_Waiting]:
+        """What waits for the active document, or for any."""
+        return [x for x in self._waiting.values() if x.home is None or x.home == self._document]
+
+    def _show_strip(self, choose: Key | None = None) -> None:
+        self._panel.strip.show_pictures(
+            [
+                Thumbnail(
+                    waiting.picture.key,
+                    waiting.picture.thumbnail,
+                    waiting.picture.title,
+                    waiting.picture.favourite,
+                )
+                for waiting in self._here()
+            ],
+            choose,
+        )
+        self._choose()
+
+    def _choose(self) -> None:
+        self._is_compared = False
+        self._describe()
+        self._show()
+
+    def _chosen(self) -> _Waiting | None:
+        key = self._panel.strip.current
+        return None if key is None else self._waiting.get(key)
+
+    def _describe(self) -> None:
+        waiting = self._chosen()
+        remark = ""
+        if waiting is not None and self._is_painted_over(waiting):
+            remark = tr("You painted here since: it will lie over that.")
+        self._panel.strip.show_remark(remark)
+
+    def _compare(self, before: bool) -> None:
+        self._is_compared = before
+        self._show()
+
+    def _show(self) -> None:
+        """The chosen picture over the canvas, or the canvas as it is."""
+        waiting, document = self._chosen(), self._find_active()
+        if waiting is None or document is None:
+            self._panel.strip.large.show_image(None)
+            self.shown.emit(None)
+            return
+        picture = waiting.picture
+        canvas, rect = document.size, picture.rect
+        if waiting.painting is not None and waiting.painting.document == document:
+            rect = waiting.painting.placed(rect, canvas)
+        around = with_margin(rect, canvas.width, canvas.height)
+        over = None if self._is_compared else picture.image
+        self._panel.strip.large.show_image(composed(document.picture(around), over, rect, around))
+        self.shown.emit(None if over is None else Shown(document, rect, over))
+
+    def show_past(self) -> None:
+        """Show the history of the active document."""
+        document = self._document
+        past = [] if document is None else history.entries(document)
+        self._panel.past.show_entries(
+            past, lambda key: b"" if document is None else history.thumbnail(document, key)
         )
 
-    def _keep(self, job: str, variant: int) -> None:
-        painting = self._paintings.get(job)
-        document = self._find_active()
-        if painting is not None and painting.document.is_open:
-            document = painting.document
-        if document is None:
+    # The painter decides
+
+    def _keep(self, keys: Sequence[Key], with_mask: bool) -> None:
+        """Make them a layer, several a group of which the shown one is seen."""
+        chosen = [self._waiting[key] for key in keys if key in self._waiting]
+        document = next((x.home for x in chosen if x.home is not None), self._find_active())
+        if not chosen or document is None:
             self._panel.notice.say(tr("Open the picture that this one belongs to first."))
             return
-        # Taken off the strip first: Krita handles events while it adds a layer, a second tap too.
-        result = self._waiting.pop((job, variant))
-        self._panel.strip.remove(job, variant)
-        self._insert(result, painting, document)
-
-    def _discard(self, job: str, variant: int) -> None:
-        del self._waiting[job, variant]
-        self._panel.strip.remove(job, variant)
-        self._link.placed(job, variant)
-
-    def _insert(self, result: m.Result, painting: Painting | None, document: Document) -> None:
-        """Make a result a layer; if that fails it waits in the strip."""
-        picture = result.picture
-        at_home = painting is not None and painting.document == document
-        above = painting.above if painting is not None and at_home else None
-        name = (
-            tr("Velatura")
-            if painting is None
-            else recipe.layer_name(painting.action, painting.request.prompt)
+        painted_over = any(map(self._is_painted_over, chosen))
+        current = self._panel.strip.current
+        chosen.sort(key=lambda waiting: waiting.picture.key == current)  # the shown one on top
+        # Off the strip first: a second tap must not keep it twice.
+        for waiting in chosen:
+            del self._waiting[waiting.picture.key]
+        self._show_strip()
+        try:
+            depth = document.color_space[1]
+        except DocumentError as error:
+            self._put_back(chosen, str(error))
+            return
+        self.workshop.do(
+            partial(placing.sheets_of, [waiting.picture for waiting in chosen], depth, with_mask),
+            partial(self._insert, chosen, document, painted_over),
         )
-        rect = Rect(result.x, result.y, picture.width, picture.height)
+
+    def _insert(
+        self,
+        chosen: list[_Waiting],
+        document: Document,
+        painted_over: bool,
+        sheets: list[writing.Sheet],
+    ) -> None:
+        top = chosen[-1]
+        at_home = top.painting is not None and top.painting.document == document
+        painting = top.painting if at_home else None
         remark = ""
         try:
-            with self.together.room(painting if at_home else None, document):
-                try:
-                    layer = document.add_layer(name, rect, picture.data, above)
-                except LayerGone:
-                    layer = document.add_layer(name, rect, picture.data)
-                    remark = tr("Its layer was deleted: the new one lies on top.")
+            unsettled = {
+                key[0]
+                for key, waiting in self._waiting.items()
+                if waiting.painting is not None and waiting.painting.document == document
+            }
+            group = top.picture.title
+            with self.together.room(painting, document):
+                layers, is_above = placing.place(document, painting, sheets, group)
+            if not is_above:
+                remark = tr("Its layer was deleted: the new one lies on top.")
+            for layer, waiting in zip(layers, chosen, strict=True):
+                if waiting.picture.recipe:
+                    name = recipe.key(layer, document.fingerprint(layer))
+                    document.set_bytes(name, waiting.picture.recipe)
+                history.mark(document, waiting.picture.key, kept=True)
             if painting is not None:
-                made = recipe.of_result(
-                    painting.action, painting.settings, painting.request, result, painting.source
-                )
-                recipes.keep(document, layer, made)
+                self.hiding.hide(document, painting.hides, layers[-1])
             if at_home and not document.is_active:
                 remark = tr('The new layer is in "{name}".', name=document.name)
         except DocumentError as error:
-            self._wait(result, name)
-            self._panel.notice.say(tr(str(error)))
+            self._put_back(chosen, str(error))
             return
+        if painted_over and not remark:
+            remark = tr("You painted there since: the new layer lies over that.")
+        self._unsettled |= unsettled & set(self._known)
+        for waiting in chosen:
+            self._link.placed(*waiting.picture.key)
         if remark:
             self._panel.notice.say(remark)
-        self._link.placed(result.job, result.variant)
+        self.show_past()
+
+    def _put_back(self, chosen: list[_Waiting], sentence: str) -> None:
+        self._waiting.update({waiting.picture.key: waiting for waiting in chosen})
+        self._show_strip()
+        self._panel.notice.say(tr(sentence))
+
+    def _discard(self, keys: Sequence[Key]) -> None:
+        """Off the strip; the document's history still has them."""
+        for key in keys:
+            if self._waiting.pop(key, None) is not None:
+                self._link.placed(*key)
+        self._show_strip()
+
+    def _star(self, key: Key, favourite: bool) -> None:
+        waiting = self._waiting.get(key)
+        document = self._document
+        if waiting is not None:
+            waiting.picture = replace(waiting.picture, favourite=favourite)
+            document = waiting.home or document
+        if document is not None and document.is_open:
+            if waiting is not None and not history.has(document, key):
+                history.store(document, waiting.picture, time.time())
+            history.mark(document, key, favourite=favourite)
+        self._show_strip()
+        self.show_past()
+
+    # The history
+
+    def _open_past(self, key: Key) -> None:
+        """Put a picture of the history into the strip, and show it."""
+        document = self._document
+        if key in self._waiting:
+            self._show_strip(key)
+            return
+        stored = None if document is None else history.read(document, key)
+        if stored is None:
+            self._panel.notice.say(tr("This picture is not in the history any more."))
+            return
+
+        def take(picture: Finished | None) -> None:
+            if picture is None:
+                self._panel.notice.say(tr("This picture of the history is damaged."))
+                return
+            painting = self._paintings.get(key[0]) or None
+            self._waiting[key] = _Waiting(picture, document, painting, is_new=False)
+            self._show_strip(key)
+
+        self.workshop.do(partial(history.open_stored, stored), take)
+
+    def _forget(self, key: Key) -> None:
+        if self._document is not None:
+            history.remove(self._document, key)
+        self.show_past()

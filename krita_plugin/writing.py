@@ -87,8 +87,11 @@ def insert(
         top = nodes[0]
         if len(nodes) > 1:
             top = bench.createNode(group, "grouplayer")
+            # In the clone's own tree it is drawn: a group that comes undrawn stays invisible.
+            bench.rootNode().addChildNode(top, None)
             for node in nodes:
                 top.addChildNode(node, None)
+            bench.waitForDone()
         _dress(top, style)
         loose = top if bench is handle else top.clone()
     parent = handle.rootNode() if below is None else below.parentNode()

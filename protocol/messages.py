@@ -240,6 +240,7 @@ class Generate(Message):
                 second pass works over it at up to the region's own size. auto: the server chooses.
     soft_edge   width in canvas pixels over which the layer fades, inward from the selection's edge.
     keep_outline  keep the source's own alpha as the layer's (repaint inside the silhouette).
+    around      so many canvas pixels around the layer come too, as colours under alpha 0.
     """
 
     sender = CLIENT
@@ -265,6 +266,7 @@ class Generate(Message):
     detail: str = choice(DETAILS, "auto")
     soft_edge: int = integer(0, 1024, 0)
     keep_outline: bool = flag(False)
+    around: int = integer(0, 1024, 0)
     previews: bool = flag(True)
 
     def __post_init__(self) -> None:
@@ -352,7 +354,9 @@ class Preview(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Message):
-    """One finished variant: a layer of straight-alpha sRGB to put at (x, y) of the canvas.
+    """One finished variant: a layer of straight-alpha sRGB to put at (x, y) of the canvas. It is
+    as small as its alpha, and colourless where that is 0, unless the request asked for what is
+    ``around``.
 
     ``recipe`` is a JSON object that holds the request's numbers and what painted it (model, its
     hash, dtype, device). ``last`` marks the job's final answer.

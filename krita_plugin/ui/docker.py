@@ -14,7 +14,9 @@ from ..document import active_document
 from ..link import Link
 from ..live_area import LiveChoice
 from ..live_desk import LiveDesk
+from ..overlay import Overlay
 from ..qt import QtCore, QtGui, QtWidgets
+from ..results import Shown
 from ..state import Memory
 from ..view import active_view
 from .folders import use_folder
@@ -44,10 +46,16 @@ class Docker(DockWidget):
         self.panel.live_options.choose(LiveChoice.from_json(_read(_LIVE)))
         self.live = LiveDesk(self.panel, self.link, active_document, self)
         self.live.remembered.connect(lambda choice: _write(_LIVE, choice.to_json()))
+        self._over = Overlay(self)
+        self.controller.results.shown.connect(self._show_over)
         self._settle = QtCore.QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE)
         self._settle.timeout.connect(self.controller.look)
+        # After undo, before anything is drawn: not inside Krita's own signal.
+        self._follow = QtCore.QTimer(self)
+        self._follow.setSingleShot(True)
+        self._follow.timeout.connect(self.controller.results.hiding.follow)
         self._glance = QtCore.QTimer(self)
         self._glance.timeout.connect(self._look_around)
         self._glance.start(_GLANCE)
@@ -88,8 +96,15 @@ class Docker(DockWidget):
         if view is not None:
             view.showFloatingMessage(sentence, QtGui.QIcon(), _SAID_FOR, 1)
 
+    def _show_over(self, shown: Shown | None) -> None:
+        if shown is None:
+            self._over.hide()
+        else:
+            self._over.show(shown.image, shown.rect, document=shown.document)
+
     def canvasChanged(self, canvas: Any) -> None:
         """Krita calls this when another view becomes active."""
+        self._over.follow()
         self._settle.start()
         self.live.follow()
         self.controller.preview.follow()
@@ -107,6 +122,7 @@ class Docker(DockWidget):
                 for view in docker.findChildren(QtWidgets.QAbstractItemView):
                     self._history = view.model()
                     self._history.modelReset.connect(self._settle.start)
+                    self._history.modelReset.connect(self._follow.start)
                     return
 
     def _remember(self) -> None:

@@ -34,6 +34,7 @@ from .live import LiveOptions, LiveRow
 from .model import ModelGroup
 from .notice import Notice
 from .parts import SPACING, column
+from .past import PastGroup
 from .press import PressRow
 from .progress import ProgressGroup
 from .prompt import PromptGroup
@@ -81,6 +82,7 @@ class Panel(QtWidgets.QWidget):
         self.progress = ProgressGroup()
         self.notice = Notice()
         self.strip = Strip()
+        self.past = PastGroup()
         self.source = SourceRow()
         self.area = AreaGroup()
         self.sent_row = SentRow()
@@ -110,6 +112,7 @@ class Panel(QtWidgets.QWidget):
             self.progress.picture,
             self.remarks,
             self.strip,
+            self.strip.look,
             self.live.picture,
             self.live_options,
             self.source,
@@ -119,6 +122,7 @@ class Panel(QtWidgets.QWidget):
             self.style_row,
             self.model,
             self.guide,
+            self.past,
         ):
             below.addWidget(group)
         below.addStretch(1)

@@ -120,20 +120,28 @@ def bleed(painted: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return extend(painted, solid.clip(0, 1)) if solid.any() else painted
 
 
-def cut_layer(rgb: np.ndarray, composite: np.ndarray) -> tuple[np.ndarray, int, int]:
+def cut_layer(
+    rgb: np.ndarray, composite: np.ndarray, around: int = 0
+) -> tuple[np.ndarray, int, int]:
     """The layer (h, w, 4) uint8, cut to what is not transparent, and where its corner lies.
 
     rgb (H, W, 3) and composite (H, W) uint8, region pixels. Colour is 0 wherever alpha is, so
-    nothing of what the model repainted outside the selection leaves this function.
+    nothing of what the model repainted outside the selection leaves this function; unless it is
+    asked for: then ``around`` pixels more on each side, all with their colours.
     """
     area = bounds(composite)
     if area is None:
         return np.zeros((1, 1, 4), np.uint8), 0, 0
-    rows, columns = slice(area.y, area.bottom), slice(area.x, area.right)
+    height, width = composite.shape
+    x, y = max(0, area.x - around), max(0, area.y - around)
+    rows = slice(y, min(height, area.bottom + around))
+    columns = slice(x, min(width, area.right + around))
     alpha = composite[rows, columns]
-    layer = cv2.copyTo(cv2.cvtColor(rgb[rows, columns], cv2.COLOR_RGB2RGBA), alpha)
+    layer = cv2.cvtColor(rgb[rows, columns], cv2.COLOR_RGB2RGBA)
+    if not around:
+        layer = cv2.copyTo(layer, alpha)
     layer[..., 3] = alpha
-    return layer, area.x, area.y
+    return layer, x, y
 
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -136,7 +136,7 @@ def result(
     request: Generate, variant: int, rgb: np.ndarray, alpha: np.ndarray, recipe: dict[str, Any]
 ) -> Result:
     """The message for a layer of the region's size: (H, W, 3) and (H, W), both uint8."""
-    cut, x, y = cut_layer(rgb, alpha)
+    cut, x, y = cut_layer(rgb, alpha, request.around)
     return Result(
         job=request.job,
         variant=variant,

@@ -232,13 +232,17 @@ def works_by_keys_alone_without_the_docker():
     strip = kt.find("strip", inside=docker)
     yield kt.until(lambda: strip.count() == 2, 60, "two pictures")
     docker.setVisible(False)
+    key("velatura_next")
+    key("velatura_compare")
     key("velatura_keep")
-    yield layers(doc, 2)
+    yield kt.until(lambda: len(stack(doc)) == 2, 10, "the layer")
     key("velatura_discard")
     assert strip.count() == 0
     kt.find("variants", inside=docker).setValue(1)
     assert not docker.isVisible(), "kt.find made it visible"
     key("velatura_generate")
+    yield kt.until(lambda: strip.count() == 1, 60, "the picture")
+    key("velatura_keep")
     # Krita handles events while it adds a layer: the recipe comes after it.
     yield kt.until(lambda: len(kept_recipes(doc)) == 2, 60, "the recipe of the new layer")
     assert len(stack(doc)) == 3

@@ -13,7 +13,8 @@ from velatura.krita_plugin import state
 from velatura.krita_plugin.actions import KEY_ACTIONS
 from velatura.krita_plugin.canvas import NO_SIDES, Canvas, Limits, Sides
 from velatura.krita_plugin.desk import Desk
-from velatura.krita_plugin.images import rgba_bytes
+from velatura.krita_plugin.entries import Entry
+from velatura.krita_plugin.images import png_bytes, rgba_bytes
 from velatura.krita_plugin.live_picture import LivePicture
 from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
 from velatura.krita_plugin.state import (
@@ -26,6 +27,7 @@ from velatura.krita_plugin.state import (
     Settings,
 )
 from velatura.krita_plugin.ui.panel import Panel
+from velatura.krita_plugin.ui.strip import Thumbnail
 from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
@@ -521,20 +523,86 @@ def test_an_error_is_a_line_with_retry_and_no_dialogue(panel, app):
     assert app.activeModalWidget() is None
 
 
-def test_the_strip_hands_out_the_chosen_picture(panel, app):
+def thumbnails(*variants, about="a boat"):
     image = QtGui.QImage(40, 20, QtGui.QImage.Format.Format_RGBA8888)
     image.fill(Qt.GlobalColor.red)
-    for variant in range(3):
-        panel.strip.add("job", variant, image, f"picture {variant}")
+    return [Thumbnail(("job", n), png_bytes(image), about) for n in variants]
+
+
+def test_the_strip_hands_out_the_chosen_picture_or_all_that_are_ticked(panel, app):
+    panel.strip.show_pictures(thumbnails(0, 1, 2))
     app.processEvents()
-    kept, discarded = heard(panel.strip.kept), heard(panel.strip.discarded)
-    find(panel, "strip").setCurrentRow(1)
+    kept, discarded, seen = (
+        heard(signal) for signal in (panel.strip.kept, panel.strip.discarded, panel.strip.chosen)
+    )
+    strip = find(panel, "strip")
+    strip.setCurrentRow(1)
+    assert seen == [(("job", 1),)]
     click(panel, "keep")
     click(panel, "discard")
-    assert (kept, discarded) == ([("job", 1)], [("job", 1)])
-    for variant in range(3):
-        panel.strip.remove("job", variant)
-    assert not find(panel, "strip").isVisible()
+    assert kept == [([("job", 1)], False)]
+    assert discarded == [([("job", 1)],)]
+    for row in (0, 2):
+        strip.item(row).setCheckState(Qt.CheckState.Checked)
+    assert find(panel, "keep").text() == "Keep 2 in a group"
+    click(panel, "keep_mask")
+    assert kept[1:] == [([("job", 0), ("job", 2)], True)]
+    panel.strip.show_pictures([])
+    assert not find(panel, "keep").isVisible()
+
+
+def test_the_strip_goes_on_looking_at_what_the_painter_chose(panel):
+    panel.strip.show_pictures(thumbnails(0, 1))
+    panel.strip.list.setCurrentRow(1)
+    panel.strip.show_pictures(thumbnails(0, 1, 2))
+    assert panel.strip.current == ("job", 1)
+    panel.strip.show_pictures(thumbnails(0, 2))
+    assert panel.strip.current == ("job", 2), "what took its place"
+    panel.strip.show_pictures(thumbnails(0, 2), ("job", 0))
+    assert panel.strip.current == ("job", 0)
+
+
+def test_a_tap_on_compare_stays_until_the_next_and_another_picture_ends_it(panel):
+    panel.strip.show_pictures(thumbnails(0, 1))
+    before = heard(panel.strip.compared)
+    click(panel, "compare")
+    assert before[-1] == (True,)
+    assert find(panel, "compare").isChecked()
+    click(panel, "compare")
+    assert before[-1] == (False,)
+    click(panel, "compare")
+    panel.strip.list.setCurrentRow(1)
+    assert not find(panel, "compare").isChecked()
+
+
+def test_the_history_is_searched_by_prompt_and_by_favourites(panel, app):
+    entries = [
+        Entry(("job", n), f"{prompt} (Fill)", prompt, 1000.0 + n, 10, favourite=n == 1)
+        for n, prompt in enumerate(("a red boat", "a house", "Red roofs at night"))
+    ]
+    panel.past.show_entries(entries, lambda key: thumbnails(0)[0].png)
+    find(panel, "past").setChecked(True)
+    found, words = find(panel, "past_list"), find(panel, "past_search")
+    assert found.count() == 3
+    QTest.keyClicks(words, "red")
+    assert [found.item(i).toolTip().split(" (")[0] for i in range(found.count())] == [
+        "a red boat",
+        "Red roofs at night",
+    ]
+    words.clear()
+    click(panel, "past_favourites")
+    assert found.count() == 1
+    opened, starred, removed = (
+        heard(signal) for signal in (panel.past.opened, panel.past.starred, panel.past.removed)
+    )
+    app.processEvents()
+    where = found.visualItemRect(found.item(0)).center()
+    QTest.mouseClick(found.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, where)
+    click(panel, "past_star")
+    click(panel, "past_remove")
+    assert opened == [(("job", 1),)]
+    assert starred == [(("job", 1), False)]
+    assert removed == [(("job", 1),)]
 
 
 def test_long_names_and_a_full_docker_never_widen_it(panel, app):
@@ -544,13 +612,15 @@ def test_long_names_and_a_full_docker_never_widen_it(panel, app):
     panel.show_link(LinkState(state.NO_SERVER, LONG))
     panel.show_canvas(SELECTED, [("{1}", LONG)])
     panel.notice.say(LONG, lambda: None)
-    panel.strip.add("job", 0, QtGui.QImage(9, 9, QtGui.QImage.Format.Format_RGBA8888), LONG)
+    panel.strip.show_pictures(thumbnails(0, 1, about=LONG))
+    panel.strip.show_remark(LONG)
+    panel.past.show_entries([Entry(("job", 0), LONG, LONG, 0.0, 1)], lambda key: b"")
     panel.show_painting(True)
     panel.guide.add_row()
     panel.source.leave(("{1}",))
     panel.progress.show_stage(LONG, 0.5, LONG)
     panel.show_preview(QtGui.QImage(999, 500, QtGui.QImage.Format.Format_RGBA8888))
-    for name in ("guide", "advanced"):
+    for name in ("guide", "advanced", "past"):
         find(panel, name).setChecked(True)
     choose(panel, "expand")
     find(panel, "prompt").setPlainText(LONG)
@@ -695,13 +765,19 @@ def test_the_keys_for_strength_go_in_steps_and_change_the_action(panel):
 
 
 def test_the_keys_keep_and_discard_the_chosen_picture(panel):
-    image = QtGui.QImage(4, 4, QtGui.QImage.Format.Format_RGBA8888)
     kept, discarded = heard(panel.strip.kept), heard(panel.strip.discarded)
     assert run(panel, "velatura_keep") == "No picture waits."
-    panel.strip.add("job", 2, image, "a boat")
+    panel.strip.show_pictures(thumbnails(1, 2))
+    assert run(panel, "velatura_next") == "2 of 2: a boat"
+    assert run(panel, "velatura_next") == "1 of 2: a boat"
+    assert run(panel, "velatura_previous") == "2 of 2: a boat"
+    assert run(panel, "velatura_compare") == "Before"
+    assert run(panel, "velatura_compare") == "After"
     run(panel, "velatura_keep")
+    run(panel, "velatura_keep_mask")
     run(panel, "velatura_discard")
-    assert (kept, discarded) == ([("job", 2)], [("job", 2)])
+    chosen = [("job", 2)]
+    assert (kept, discarded) == ([(chosen, False), (chosen, True)], [(chosen,)])
 
 
 def test_every_key_is_known_to_kritas_shortcut_settings(panel):

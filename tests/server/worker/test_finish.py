@@ -49,6 +49,16 @@ def test_outside_the_alpha_nothing_changes(composited: np.ndarray, seed: int) ->
     assert (composite(layer, below)[outside] == below[outside]).all()
 
 
+def test_what_is_around_the_layer_comes_with_its_colours_only_when_asked_for():
+    painted = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
+    composite = np.zeros((10, 12), np.uint8)
+    composite[4:6, 1:9] = 200
+    cut, x, y = cut_layer(painted, composite, 3)
+    assert (x, y, cut.shape) == (0, 1, (8, 12, 4))
+    np.testing.assert_array_equal(cut[..., :3], painted[1:9])
+    np.testing.assert_array_equal(cut[..., 3], composite[1:9])
+
+
 def test_a_colour_bias_seen_around_the_hole_is_taken_back_inside() -> None:
     truth, mask = picture(), rectangle(96, 96, HERE).astype(np.float32) / 255
     bias = np.array([0.04, -0.03, 0.02], np.float32)

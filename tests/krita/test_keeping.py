@@ -1,0 +1,23 @@
+"""What becomes of a finished picture, by taps on the docker's real widgets in a real Krita."""
+
+from __future__ import annotations
+
+import pytest
+
+PROMISES = [
+    "looks_and_compares_without_touching_the_document",
+    "adds_further_presses_to_the_strip",
+    "keeps_several_as_one_group",
+    "keeps_under_a_mask",
+    "stands_for_the_layer_it_was_painted_from",
+    "reopening_hides_the_old_and_lays_the_new_above",
+    "remembers_in_the_file_what_was_not_kept",
+    "says_that_there_were_strokes_meanwhile",
+    "a_file_opened_again_has_the_picture_in_its_history",
+    "keeps_in_a_deep_document",
+]
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_finished_picture(paint, promise):
+    paint(promise, "keeping.py")
