@@ -67,6 +67,18 @@ def choices(menu):
     return found
 
 
+def focus(app, edit):
+    """Returns when the keys go to ``edit``."""
+    edit.activateWindow()
+    edit.setFocus()
+    for _ in range(1000):
+        app.processEvents()
+        if edit.hasFocus():
+            return
+        QTest.qWait(5)
+    raise AssertionError(edit.objectName())
+
+
 def test_the_menu_holds_what_the_chosen_model_takes(panel):
     assert set(choices(panel.prompts.add.list)) == {"ink & wash", "chalk", "night"}
     panel.model.combo.choose("large")
@@ -88,8 +100,8 @@ def test_a_choice_stands_where_the_cursor_was_and_can_be_taken_back(panel):
     assert prompt.toPlainText() == "a boat, at sea"
 
 
-def test_an_embedding_goes_into_the_field_that_was_used_last_and_a_lora_into_the_prompt(panel):
-    panel.prompts.avoid.setFocus()
+def test_an_embedding_goes_into_the_field_that_was_used_last_and_a_lora_into_the_prompt(panel, app):
+    focus(app, panel.prompts.avoid)
     QTest.keyClicks(panel.prompts.avoid, "fog,")
     choices(panel.prompts.add.list)["night"].trigger()
     assert panel.prompts.avoid.toPlainText() == "fog, night"
@@ -100,7 +112,7 @@ def test_an_embedding_goes_into_the_field_that_was_used_last_and_a_lora_into_the
 def test_names_are_completed_and_enter_belongs_to_the_list_while_it_is_open(panel, app):
     prompt, pressed = panel.prompts.prompt, []
     panel.pressed.connect(lambda: pressed.append(1))
-    prompt.setFocus()
+    focus(app, prompt)
     QTest.keyClicks(prompt, "a boat <lora:CHA")
     popup = prompt.completer.popup()
     assert popup.isVisible()
@@ -112,9 +124,9 @@ def test_names_are_completed_and_enter_belongs_to_the_list_while_it_is_open(pane
     assert pressed == [1]
 
 
-def test_no_list_opens_over_ordinary_words_or_for_what_there_is_not(panel):
+def test_no_list_opens_over_ordinary_words_or_for_what_there_is_not(panel, app):
     prompt = panel.prompts.prompt
-    prompt.setFocus()
+    focus(app, prompt)
     for text in ("chalk", " <lora:zzz", "> a <b", " embedding:zzz"):
         QTest.keyClicks(prompt, text)
         assert not prompt.completer.popup().isVisible(), text
