@@ -18,6 +18,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 from velatura.models.starter.recipe.config import STARTER
 
 STEPS, GUIDANCE, FEW_STEPS = 20, 4.0, 4
@@ -80,10 +82,14 @@ def paint(
     images: Sequence[np.ndarray] | None = None,
     **arguments,
 ) -> np.ndarray:
-    """One picture for each prompt: (N, S, S, 3) uint8, in STEPS steps unless told otherwise. `images` (S, S, 3) uint8 are source or control
-    maps, one for each prompt; picture i always uses seed + i, whatever the batch."""
+    """One picture for each prompt: (N, S, S, 3) uint8, in STEPS steps unless told otherwise.
+
+    `images` (S, S, 3) uint8 are source or control maps, one for each prompt; picture i always uses
+    seed + i, whatever the batch.
+    """
     pictures = []
-    for start in range(0, len(prompts), BATCH):
+    # Standard output may be JSON.
+    for start in track(range(0, len(prompts), BATCH), "paint", console=Console(stderr=True)):
         part = list(prompts[start : start + BATCH])
         generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
         if images is not None:
