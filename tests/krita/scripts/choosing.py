@@ -13,6 +13,7 @@ from paint import (
     Y,
     changed_only_inside,
     fold,
+    keeps_what_comes,
     label,
     layers,
     mask_of,
@@ -292,6 +293,12 @@ def locked(doc):
     return layer
 
 
+def kept_layers(doc):
+    """How many there are at the top level; the painter keeps what comes."""
+    keeps_what_comes()
+    return len(doc.topLevelNodes())
+
+
 def paints_over_every_kind_of_layer_or_says_what_to_do():
     doc = yield from picture()
     paint_from("layer")
@@ -305,7 +312,7 @@ def paints_over_every_kind_of_layer_or_says_what_to_do():
         assert any(pixels[3::4]), layer.type()
         press()
         count = len(tree) + 1
-        yield kt.until(lambda n=count: len(doc.topLevelNodes()) == n, 60, layer.name())
+        yield kt.until(lambda n=count: kept_layers(doc) == n, 60, layer.name())
         yield from painted()
         names = [node.name() for node in doc.topLevelNodes()]
         above = names.index(layer.name()) + 1
@@ -422,7 +429,15 @@ def shows_what_is_sent_before_the_press():
     choose("context", "whole")
 
     def sent(condition, words):
-        return kt.until(lambda: view.image is not None and condition(view.image), 10, words)
+        def is_so():
+            if view.image is not None and condition(view.image):
+                return True
+            # As when the pen comes into the docker: Krita may have drawn only now.
+            scroll.ensureWidgetVisible(view)
+            kt.docker().panel.entered.emit()
+            return False
+
+        return kt.until(is_so, 10, words)
 
     yield sent(
         lambda image: (
