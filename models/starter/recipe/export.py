@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-from diffusers import AutoencoderKL
 from torch import nn
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import STARTER, Config
@@ -17,6 +16,7 @@ from velatura.models.starter.recipe.networks import (
     build_unet,
     build_vae_tiny,
 )
+from velatura.models.starter.recipe.start import finished_vae
 from velatura.models.starter.recipe.training import trained
 from velatura.models.starter.recipe.unet import trained_base
 
@@ -30,7 +30,7 @@ def export(config: Config, folder: Path = STARTER) -> None:
     Raises ValueError when the set grows over 40 MiB or a file over 16 MiB.
     """
     tokenizer, text_encoder, unet = trained_base(config)
-    vae = AutoencoderKL.from_pretrained(config.work / "vae")
+    vae = finished_vae(config)
     vae.register_to_config(_name_or_path="")  # else the path on this machine is shipped
     build_pipeline(tokenizer, text_encoder.half(), unet.half(), vae.half()).save_pretrained(folder)
     _declare_float32(folder / "text_encoder" / "config.json")
