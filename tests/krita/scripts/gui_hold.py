@@ -10,6 +10,7 @@ import time
 
 import kt
 from PyQt5.QtCore import Qt, QTimer
+from velatura.krita_plugin import controller as controller_module
 from velatura.krita_plugin import document as document_module
 from velatura.krita_plugin import overlay, view
 from velatura.krita_plugin.controller import Controller
@@ -17,6 +18,7 @@ from velatura.krita_plugin.document import Document, active_document
 from velatura.krita_plugin.link import Link
 from velatura.krita_plugin.live_area import LiveChoice
 from velatura.krita_plugin.live_desk import LiveDesk
+from velatura.krita_plugin.results import Results
 from velatura.krita_plugin.ui.panel import Panel
 from velatura.krita_plugin.ui.progress import Picture
 from velatura.protocol.discovery import data_folder
@@ -97,10 +99,12 @@ def timed(cls, names, on):
 
 CALLS = (
     *("read_projection", "read_layer", "read_selection", "selection_bounds"),
-    *("layers", "layer", "add_layer", "set_annotation"),
+    *("layers", "layer", "insert", "set_annotation", "annotation_keys", "fingerprint", "picture"),
+    *("set_bytes", "get_bytes", "remove_annotation", "wait_for_idle"),
 )
 TimedDocument = timed(Document, CALLS, clock.krita)
 Timed = timed(Controller, ("press", "_arrived", "_news"), clock.slot)
+controller_module.Results = timed(Results, ("_take", "_keep", "_insert"), clock.slot)
 
 
 def time_conversions():
@@ -265,7 +269,8 @@ def test():
     link.start()
     yield kt.until(lambda: panel.model.model is not None, 60, "the catalogue")
     yield 500
-    gaps, sends, inserts, idle = Gaps(), [], [], []
+    gaps, sends, takes, inserts, idle = Gaps(), [], [], [], []
+    strip = panel.strip
     for number in range(ROUNDS + 1):
         panel.prompts.prompt.setPlainText(f"slow=30 round {number}")
         gaps.take()
@@ -276,6 +281,14 @@ def test():
         yield 60
         sends.append({**sent, "gap_ms": gaps.take()})
         yield kt.until(lambda count=number: len(arrived) > count, 60, "the result")
+        yield kt.until(lambda: strip.pictures, 60, "the picture in the strip")
+        yield 100
+        takes.append({**clock.take(), "gap_ms": gaps.take()})
+        nodes = len(doc.rootNode().childNodes())
+        strip.keep_chosen()
+        yield kt.until(
+            lambda count=nodes: len(doc.rootNode().childNodes()) > count, 60, "the layer"
+        )
         yield 100
         inserts.append({**clock.take(), "gap_ms": gaps.take()})
         doc.rootNode().childNodes()[-1].remove()
@@ -285,5 +298,9 @@ def test():
     assert docker is not None
     # The first round also imports and warms up.
     kt.report(
-        idle_gap_ms=idle[1:], send=sends[1:], insert=inserts[1:], first=[sends[0], inserts[0]]
+        idle_gap_ms=idle[1:],
+        send=sends[1:],
+        take=takes[1:],
+        insert=inserts[1:],
+        first=[sends[0], takes[0], inserts[0]],
     )
