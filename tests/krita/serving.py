@@ -16,16 +16,20 @@ from velatura.protocol.discovery import Running, read_running
 _MAKE_MODEL = """
 import sys
 from pathlib import Path
-from lora_files import make_lora, parts_of
+from checkpoints import put_encoder
+from lora_files import make_lora, make_word, parts_of
 from velatura.models.starter.recipe.tiny import make_tiny
 models = Path(sys.argv[1])
 make_tiny(models / "tiny")
+# Two layers, so that one can be skipped.
+put_encoder(models / "tiny", num_hidden_layers=2)
 make_lora(models / "loras" / "ink.safetensors", parts_of(models / "tiny"), size=1.0)
+make_word(models / "embeddings" / "glaze.safetensors", (32,))
 """
 
 
 def make_model(models: Path) -> Path:
-    """A folder of models: one tiny checkpoint in the starter's layout, and a LoRA for it."""
+    """A folder of models: one tiny checkpoint in the starter's layout, a LoRA and an embedding for it."""
     models.mkdir(parents=True)
     subprocess.run(
         [sys.executable, "-c", _MAKE_MODEL, str(models)],

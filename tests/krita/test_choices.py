@@ -29,3 +29,7 @@ def test_the_keys_work_while_the_docker_is_hidden(paint):
 
 def test_a_lora_is_chosen_from_the_menu_and_painted_with(paint):
     paint("wears_a_lora_from_the_menu", "addons.py")
+
+
+def test_numbers_a_derived_guide_and_an_embedding_stand_in_the_layers_recipe(paint):
+    paint("keeps_all_that_was_chosen_in_the_recipe", "advanced.py")
