@@ -12,12 +12,13 @@ during strokes made by xdotool, with live off and on in turn, and what live cost
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from benchmarks import report
 
 TESTS = Path(__file__).parent.parent / "tests"
 GOAL_MS = 16.0
@@ -25,7 +26,12 @@ LIVE_GOAL_MS = 8.0
 REST_GOAL = 0.01
 
 
-def measure(rounds: int) -> dict[str, Any]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    return summary(run_krita(given.rounds))
+
+
+def run_krita(rounds: int) -> dict[str, Any]:
+    """Every single figure of every round."""
     sys.path[:0] = [str(TESTS / "krita"), str(TESTS / "server")]
     from harness import ServerProcess
     from krita_harness import INSTALL, Installation, missing
@@ -99,37 +105,5 @@ def live_summary(values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true", help="print JSON only")
-    options = parser.parse_args()
-    found = summary(measure(options.rounds))
-    if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    for phase in ("send", "take", "insert"):
-        for name, numbers in found[phase].items():
-            print(f"{phase:7} {name:14} median {numbers['median']:8.2f}  max {numbers['max']:8.2f}")
-    live = found["live"]
-    for name in ("off", "on"):
-        for figure in ("gaps_ms", "ours_cpu_ms", "ours_ms", "krita_ms"):
-            numbers = "  ".join(f"{key} {value:8.2f}" for key, value in live[name][figure].items())
-            print(f"live {name:3} {figure:12} {numbers}")
-        print(f"live {name:3} {live[name]['frames']} frames, {live[name]['pictures']} pictures")
-    for name, part in live["rest"].items():
-        print(
-            f"at rest, live {name:3}: {part['frames']} frames, {100 * part['krita']:.1f} % of a core "
-            f"in Krita, {100 * part['ours']:.2f} % of it ours"
-        )
-    print(
-        f"goals of live: ours at most {LIVE_GOAL_MS:g} ms: {'met' if live['holds'] else 'missed'}; "
-        f"nothing at rest: {'met' if live['rests'] else 'missed'}"
-    )
-    idle = found["idle_gap_ms"]
-    print(f"idle gap               median {idle['median']:8.2f}  max {idle['max']:8.2f}")
-    print(f"goal: ours at most {GOAL_MS:g} ms: {'met' if found['holds'] else 'missed'}")
-
-
 if __name__ == "__main__":
-    main()
+    report.run(__doc__, measure, {"--rounds": {"type": int, "default": 7}})

@@ -18,12 +18,9 @@ Pairs are interleaved; the median and the spread (median absolute deviation) are
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size, context_region
 from velatura.server.local import local_server
 
+from benchmarks import report
 from benchmarks.live import Case, Sheet, Stack
 
 SIDE, SELECTION = 1024, Rect(256, 256, 512, 512)
@@ -164,19 +162,11 @@ def live_share(client: Client, turns: int) -> dict[str, dict[str, float]]:
             for name, seconds in rows.items():
                 taken[name].append(1000 * seconds)
     client.send(m.LiveClose(job=stack.job))
-    return {name: spread(values) for name, values in taken.items()}
+    return {name: report.spread(values) for name, values in taken.items()}
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    middle = statistics.median(values)
-    return {
-        "median": middle,
-        "mad": statistics.median(abs(value - middle) for value in values),
-        "n": len(values),
-    }
-
-
-def measure(pairs: int, steps: int) -> dict[str, object]:
+def measure(given: argparse.Namespace) -> dict[str, object]:
+    pairs, steps = given.pairs, given.steps
     figures: dict[str, object] = {"pairs": pairs, "steps": steps}
     worker = [sys.executable, "-c", _WITH_WORKER, sys.executable, str(INSTANT)]
     with local_server("benchmark", worker) as client:
@@ -184,7 +174,7 @@ def measure(pairs: int, steps: int) -> dict[str, object]:
         request = fill_request("instant", 512, steps)
         through_the_stack(client, request)
         times = [through_the_stack(client, request) for _ in range(pairs * 5)]
-        figures["instant_ms"] = spread([1000 * t for t in times])
+        figures["instant_ms"] = report.spread([1000 * t for t in times])
         figures["live_ms"] = live_share(client, pairs * 5)
     start = time.perf_counter()
     with local_server("benchmark") as client:
@@ -200,24 +190,14 @@ def measure(pairs: int, steps: int) -> dict[str, object]:
         for _ in range(pairs):
             ours.append(through_the_stack(client, request))
             theirs.append(direct(request))
-    figures["stack_s"], figures["direct_s"] = spread(ours), spread(theirs)
-    figures["ratio"] = spread([a / b for a, b in zip(ours, theirs, strict=True)])
+    figures["stack_s"], figures["direct_s"] = report.spread(ours), report.spread(theirs)
+    figures["ratio"] = report.spread([a / b for a, b in zip(ours, theirs, strict=True)])
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    figures = measure(arguments.pairs, arguments.steps)
-    if arguments.json:
-        print(json.dumps(figures, indent=1))
-        return
-    for name, value in figures.items():
-        print(f"{name:12} {value}")
-
-
 if __name__ == "__main__":
-    main()
+    report.run(
+        __doc__,
+        measure,
+        {"--pairs": {"type": int, "default": 7}, "--steps": {"type": int, "default": 20}},
+    )

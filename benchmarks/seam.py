@@ -14,7 +14,6 @@ full strength, by the same model, size, seed, sampler and steps:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import uuid
 from collections.abc import Callable
@@ -37,6 +36,8 @@ from velatura.protocol.region import Rect, Size, context_region
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.masks import bounds
 from velatura.server.worker.pixels import to_array
+
+from benchmarks import report
 
 # Scenes beyond those that the starter was trained or tested on.
 _FIRST_SEED = 950_000_000
@@ -168,8 +169,9 @@ def edge_step(after: np.ndarray, request: Generate) -> float:
     return float(np.concatenate(excess).mean())
 
 
-def measure(name: str, folders: list[Path], pictures: int, steps: int) -> dict[str, Any]:
-    library = Library(folders)
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    name, pictures, steps = given.model, given.pictures, given.steps
+    library = Library(given.models)
     device, dtype, device_name = choose_device()
     paint = ours(Engine(library, torch.device(device), dtype, device_name))
     naive = stock(library, name, lambda: paint.size)  # type: ignore[attr-defined]
@@ -193,26 +195,19 @@ def measure(name: str, folders: list[Path], pictures: int, steps: int) -> dict[s
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--model", default="starter")
-    parser.add_argument("--models", type=Path, action="append", default=[], help="a models folder")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    figures = measure(arguments.model, arguments.models, arguments.pictures, arguments.steps)
-    if arguments.json:
-        print(json.dumps(figures, indent=1))
-        return
-    print(f"{figures['model']} on {figures['device']}, {figures['pictures']} pictures, CIEDE2000")
-    for name in ("ring_low", "step_low", "step_full"):
-        row = figures[name]
-        print(
-            f"{name:10} ours {row['ours']:6.3f}   stock {row['stock']:6.3f}   "
-            f"better on {row['better']} of {figures['pictures']}"
-        )
-
-
 if __name__ == "__main__":
-    main()
+    report.run(
+        __doc__,
+        measure,
+        {
+            "--pictures": {"type": int, "default": 20},
+            "--steps": {"type": int, "default": 20},
+            "--model": {"default": "starter"},
+            "--models": {
+                "type": Path,
+                "action": "append",
+                "default": [],
+                "help": "a models folder",
+            },
+        },
+    )
