@@ -106,6 +106,42 @@ def _drawn_by(detect: Callable[..., Any], **more: Any) -> Draw:
     return draw
 
 
+def _depth_drawn_by(
+    estimate: Callable[[torch.Tensor], torch.Tensor], device: Any, among: tuple[int, int] = (0, 100)
+) -> Draw:
+    """``estimate``: a picture (1, 3, h, w) in 0..1 -> nearness (h, w); ``among`` as in _near_is_light."""
+    import torch
+    from controlnet_aux.util import resize_image
+
+    @torch.no_grad()
+    def draw(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        pixels = torch.from_numpy(resize_image(picture, SIDE)).to(device)
+        near = estimate(pixels.permute(2, 0, 1)[None].float() / 255)
+        return _near_is_light(near.float().cpu().numpy(), picture.shape[:2], among)
+
+    return draw
+
+
+def _near_is_light(
+    near: NDArray[np.float32], size: Sequence[int], among: tuple[int, int] = (0, 100)
+) -> NDArray[np.uint8]:
+    """A depth map (H, W, 3) of ``size`` (H, W) from nearness in any unit.
+
+    ``among``: the percentiles of it that become black and white. Where all is equally near, nothing
+    tells how near: it is the grey between.
+    """
+    import cv2
+    import numpy as np
+
+    low, high = (float(level) for level in np.percentile(near, among))
+    light = (near - low) / (high - low) if high > low else np.full_like(near, 128 / 255)
+    light = light.clip(0, 1)
+    height, width = size
+    how = cv2.INTER_AREA if height * width < near.size else cv2.INTER_CUBIC
+    light = cv2.resize(light, (width, height), interpolation=how).clip(0, 1)
+    return np.repeat(np.rint(light * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
 def _hed(paths: Sequence[Path], device: Any) -> Draw:
     from controlnet_aux.hed import ControlNetHED_Apache2, HEDdetector
 
@@ -167,31 +203,35 @@ def _openpose(paths: Sequence[Path], device: Any) -> Draw:
 
 
 def _midas(paths: Sequence[Path], device: Any) -> Draw:
-    from controlnet_aux.midas import MidasDetector
     from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
 
     net = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True)
     net.load_state_dict(_weights(paths[0]))
-    return _drawn_by(MidasDetector(net.eval()).to(device))
+    net = net.eval().to(device)
+    # What it tells is how near each pixel is, of a picture in -1..1.
+    return _depth_drawn_by(lambda pixels: net(2 * pixels - 1)[0], device)
 
 
 def _zoe(paths: Sequence[Path], device: Any) -> Draw:
-    from controlnet_aux.zoe import ZoeDetector
     from controlnet_aux.zoe.zoedepth.models.zoedepth.zoedepth_v1 import ZoeDepth
     from controlnet_aux.zoe.zoedepth.utils.config import get_config
 
     net = ZoeDepth.build_from_config(get_config("zoedepth", "infer"))
-    # Buffers that newer versions of timm compute by themselves may be missing from either side.
-    net.load_state_dict(_weights(paths[0]), strict=False)
-    return _drawn_by(ZoeDetector(net.eval()).to(device))
+    weights = _weights(paths[0])
+    # Buffers that newer versions of timm compute by themselves may be missing from either side;
+    # what is learned must be there.
+    net.load_state_dict(weights, strict=False)
+    if any(name not in weights for name, _ in net.named_parameters()):
+        raise ValueError("weights of another network")
+    net = net.eval().to(device)
+    # What it tells is metres, and the farthest of a room or a landscape are not worth the range.
+    return _depth_drawn_by(lambda pixels: -net.infer(pixels)[0, 0], device, among=(15, 98))
 
 
 # --- transformers ---------------------------------------------------------------------------------
 
 
 def _depth_anything(paths: Sequence[Path], device: Any) -> Draw:
-    import cv2
-    import numpy as np
     import torch
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
     from velatura.models.parts import load_part
@@ -202,12 +242,8 @@ def _depth_anything(paths: Sequence[Path], device: Any) -> Draw:
     @torch.no_grad()
     def draw(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pixels = processor(images=picture, return_tensors="pt").pixel_values.to(device)
-        depth = net(pixels).predicted_depth[0].float().cpu().numpy()
-        low, high = float(depth.min()), float(depth.max())
-        near = (depth - low) / max(high - low, 1e-8)
-        height, width = picture.shape[:2]
-        near = cv2.resize(near, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
-        return np.repeat(np.rint(near * 255).astype(np.uint8)[..., None], 3, axis=2)
+        near = net(pixels).predicted_depth[0].float().cpu().numpy()
+        return _near_is_light(near, picture.shape[:2])
 
     return draw
 

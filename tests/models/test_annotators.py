@@ -141,6 +141,80 @@ def test_depth_anything_draws_what_is_near_light(tmp_path: Path) -> None:
     assert made.max() > made.min()
 
 
+class OnePixel(torch.nn.Module):
+    """In the place of a network of hundreds of millions of weights: it sees one pixel at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = torch.nn.Conv2d(3, 1, 1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.infer(pixels)[:, 0]
+
+    def infer(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.look(pixels)
+
+
+MIDAS, ZOE = "dpt_hybrid-midas-501f0c75", "ZoeD_M12_N"
+
+
+@pytest.fixture
+def depth_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """``depth_of(name, weights)``: that detector's Draw at 64 pixels, with its network replaced."""
+    monkeypatch.setattr(annotators, "SIDE", 64)
+    package = "controlnet_aux.zoe.zoedepth.models.zoedepth.zoedepth_v1.ZoeDepth"
+    monkeypatch.setattr(f"{package}.build_from_config", lambda config: OnePixel())
+    net = "controlnet_aux.midas.midas.dpt_depth.DPTDepthModel"
+    monkeypatch.setattr(net, lambda **options: OnePixel())
+
+    def load(name: str, weights: dict[str, torch.Tensor]) -> Any:
+        path = tmp_path / f"{name}.safetensors"
+        save_file(weights, path)
+        (one,) = [one for one in ANNOTATORS if one.needs == (name,)]
+        return load_annotator(one, {name: path}, torch.device("cpu"))
+
+    return load
+
+
+@pytest.mark.parametrize("name", [MIDAS, ZOE])
+def test_depth_is_what_the_published_detector_makes_of_its_network(
+    name: str, depth_of: Callable[..., Any]
+) -> None:
+    from controlnet_aux.midas import MidasDetector
+    from controlnet_aux.zoe import ZoeDetector
+
+    net = seeded(OnePixel)
+    detector = (MidasDetector if name == MIDAS else ZoeDetector)(net)
+    seen = picture(64, 64)
+    theirs = detector(seen, detect_resolution=64, image_resolution=64, output_type="np")
+    ours = depth_of(name, net.state_dict())(seen)
+    # Theirs are rounded down.
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("name", [MIDAS, ZOE])
+def test_where_all_is_equally_near_the_depth_map_is_an_even_grey(
+    name: str, depth_of: Callable[..., Any]
+) -> None:
+    flat = {"look.weight": torch.zeros(1, 3, 1, 1), "look.bias": torch.ones(1)}
+    made = depth_of(name, flat)(picture())
+    assert made.shape == (70, 100, 3)
+    assert set(made.ravel().tolist()) == {128}
+
+
+@pytest.mark.parametrize("left", [(), ("look.weight",)], ids=["another's", "half of it"])
+def test_weights_of_another_network_are_refused_where_names_may_differ(
+    left: tuple[str, ...], depth_of: Callable[..., Any]
+) -> None:
+    learned = OnePixel().state_dict()
+    # A name that other versions compute by themselves.
+    more = {"relative_position_index": torch.zeros(2)}
+    assert depth_of(ZOE, learned | more)(picture()).shape == (70, 100, 3)
+    with pytest.raises(ModelError, match=f"{ZOE}.*get it again") as refused:
+        depth_of(ZOE, {name: learned[name] for name in left} | more)
+    assert refused.value.code == "unsupported"
+
+
 def test_segments_have_the_published_colours_of_their_classes(tmp_path: Path) -> None:
     from controlnet_aux.util import ade_palette
     from transformers import (
