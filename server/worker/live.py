@@ -19,6 +19,7 @@ from velatura.server.worker.live_plan import (
     LivePlan,
     crop_around,
     crop_sizes,
+    kept_noise,
     live_steps,
     noise_levels,
     see,
@@ -33,9 +34,10 @@ from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.text import Prompts, Text, embed_both
 from velatura.server.worker.warm import Warmed
 
-# What each step continues with: LCM draws the canvas's noise for it anew (Luo et al. 2023), DDIM
-# without noise goes on with what was predicted (Song et al. 2020), which is Euler's step too.
-LIVE_SAMPLERS = {"LCM": True, "DDIM": False, "Euler": False}
+# What each step continues with, as gamma of Zheng et al. 2024: at 1 LCM draws the canvas's noise for it
+# anew (Luo et al. 2023), at 0 DDIM goes on with what was predicted (Song et al. 2020), which is Euler's
+# step too; TCD stands between, where its authors and diffusers leave it.
+LIVE_SAMPLERS = {"LCM": 1.0, "TCD": 0.3, "DDIM": 0.0, "Euler": 0.0}
 
 
 class GivenUp(Exception):
@@ -163,6 +165,8 @@ class LivePainter:
             (torch.tensor(step, device=loaded.device), *noise_levels(tools.alphas, step))
             for step in steps
         ]
+        gamma = LIVE_SAMPLERS[settings.sampler]
+        self._kept = [kept_noise(tools.alphas, step, gamma) for step in steps[1:]]
 
         self._warmed = tools.run if isinstance(tools.run, Warmed) else None
         if self._warmed is not None and not tools.controls:
@@ -246,7 +250,6 @@ class LivePainter:
         Where the crop is not free, each prediction of the clean latents is replaced by ``held``,
         what is shown there: every step sees its surroundings as they will stay.
         """
-        renew = LIVE_SAMPLERS[self.settings.sampler]
         noise = self._noise[..., *cells]
         free = torch.from_numpy(crop.free).to(noise.device)
         maps = self._maps(crop.rect)
@@ -264,7 +267,9 @@ class LivePainter:
                 clean = free * clean + (1 - free) * held
             on_step(index + 1, count)
             if index + 1 < count:
-                go_on = noise[index + 1 : index + 2] if renew else (noisy - alpha * clean) / sigma
+                kept = self._kept[index]
+                go_on = kept * (noisy - alpha * clean) / sigma
+                go_on = go_on + (1 - kept**2) ** 0.5 * noise[index + 1 : index + 2]
         return clean
 
     def _predict(

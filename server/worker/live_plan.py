@@ -223,6 +223,21 @@ def noise_levels(alphas_cumprod: Sequence[float], step: int) -> tuple[float, flo
     return kept**0.5, (1 - kept) ** 0.5
 
 
+def kept_noise(alphas_cumprod: Sequence[float], step: int, gamma: float) -> float:
+    """How much of the noise that was predicted goes on to time step ``step``, 0..1.
+
+    The rest of its variance is drawn anew. ``gamma`` 0..1 as in Zheng et al. 2024 (trajectory
+    consistency distillation): what was predicted is taken down to the time step (1 - gamma) * step,
+    and new noise brings it up again. Time step 0 is taken for clean.
+    """
+    below = int((1 - gamma) * step)
+    if below == 0:
+        return 0.0
+    alpha, sigma = noise_levels(alphas_cumprod, step)
+    alpha_below, sigma_below = noise_levels(alphas_cumprod, below)
+    return alpha / alpha_below * sigma_below / sigma
+
+
 def _least(plan: LivePlan) -> int:
     """The side of the smallest crop."""
     return _up(max(round(plan.native * _LEAST), _LEAST_SIDE), plan.bucket)

@@ -221,7 +221,7 @@ def test_transparent_canvas_is_painted_as_white(engine):
     assert (shown[0] == shown[1]).all()
 
 
-@pytest.mark.parametrize("sampler", ["LCM", "DDIM", "Euler"])
+@pytest.mark.parametrize("sampler", ["LCM", "TCD", "DDIM", "Euler"])
 def test_guidance_and_each_sampler_paint(engine, sampler):
     easel = Easel(opened(64, 64, sampler=sampler, guidance=3.0), scenery(64, 64), engine)
     easel.key()

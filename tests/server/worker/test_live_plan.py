@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from live_painting import opened
 from painting import scenery
+from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import ACTIONS, ModelInfo
 from velatura.protocol.region import Rect, Size
+from velatura.server.worker.live import LIVE_SAMPLERS
 from velatura.server.worker.live_plan import (
     crop_around,
+    kept_noise,
     live_steps,
     make_live_plan,
+    noise_levels,
     see,
     show,
     source_rect,
@@ -150,6 +155,30 @@ def test_steps_fall_from_the_strength_to_near_nothing(steps, strength):
     assert times[0] == max(1, round(1000 * strength) - 1)
     assert list(times) == sorted(times, reverse=True)
     assert times[-1] >= 1
+
+
+@pytest.mark.parametrize("sampler", ["TCD", "DDIM"])
+def test_a_step_leads_where_the_published_sampler_of_its_name_leads(sampler):
+    config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    schedule = make_scheduler(sampler, config)
+    schedule.set_timesteps(4)
+    alphas = schedule.alphas_cumprod.tolist()
+    noisy, predicted = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(noisy.shape, generator=torch.Generator().manual_seed(1))
+    now, following = (int(step) for step in schedule.timesteps[:2])
+    theirs = schedule.step(
+        predicted, schedule.timesteps[0], noisy, generator=torch.Generator().manual_seed(1)
+    ).prev_sample
+    alpha, sigma = noise_levels(alphas, now)
+    clean = (noisy - sigma * predicted) / alpha
+    kept = kept_noise(alphas, following, LIVE_SAMPLERS[sampler])
+    alpha, sigma = noise_levels(alphas, following)
+    ours = alpha * clean + sigma * (kept * predicted + (1 - kept**2) ** 0.5 * drawn)
+    assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_lcm_draws_all_of_its_noise_anew():
+    assert kept_noise([0.9] * 1000, 500, LIVE_SAMPLERS["LCM"]) == 0
 
 
 def test_the_starters_four_steps_are_those_it_was_distilled_at():
