@@ -134,6 +134,8 @@ class Results(QtCore.QObject):
         home = None if painting is None or not painting.document.is_open else painting.document
         is_first = not any(key[0] == job for key in self._waiting)
         self._waiting[picture.key] = _Waiting(picture, home, painting)
+        # The painter may have gone to another document since the last look.
+        self._document = self._find_active()
         if home is not None:
             history.store(home, picture, time.time())
         self._show_strip(picture.key if is_first else None)

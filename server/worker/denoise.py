@@ -96,7 +96,6 @@ def renoise(
     return alpha * x0 + sigma * noise
 
 
-@torch.inference_mode()
 def check_sampler(sampler: str, plan: JobPlan) -> None:
     """Raises JobError (``unsupported``) for a sampler that cannot do what ``plan`` asks for."""
     whole = all(one.start == "noise" and one.run == one.steps for one in passes(plan))
@@ -109,6 +108,7 @@ def check_sampler(sampler: str, plan: JobPlan) -> None:
         )
 
 
+@torch.inference_mode()
 def denoise(
     loaded: Loaded,
     plan: JobPlan,

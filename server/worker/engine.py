@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
-from velatura.server.worker.passes import Pass
+from velatura.server.worker.passes import Pass, Recorded, through
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan, with_detail
 from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.quick import quick
+from velatura.server.worker.quick import is_small, quick
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools
@@ -106,6 +106,8 @@ class Engine:
         self._addons = AddOnsInMemory(self._shelf)
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
+        # By model, for ordinary jobs.
+        self._recorded: dict[str, Recorded] = {}
         self._painters: dict[str, LivePainter] = {}
         self._known: tuple[ModelInfo, ...] = ()
         self._detailed: tuple[ModelInfo, ...] = ()
@@ -308,8 +310,19 @@ class Engine:
                 lambda: embed(parsed, loaded, skip=skip, words=ready.words),
             )
 
-        with worn(loaded, ready.loras):
+        with worn(loaded, ready.loras), self._replayed(loaded, ready):
             yield encode, ready.note
+
+    def _replayed(self, loaded: Loaded, ready: Ready) -> AbstractContextManager[None]:
+        """A small UNet's passes are recorded the second time that they are wanted.
+
+        Not under LoRAs: they are worn by hooks, which a recording would keep or not see.
+        """
+        if ready.loras or not is_small(loaded.unet):
+            return nullcontext()
+        is_known = loaded.name in self._recorded
+        run = self._recorded.setdefault(loaded.name, Recorded(loaded.unet))
+        return through(loaded.unet, run) if is_known else nullcontext()
 
     def _infos(self) -> tuple[ModelInfo, ...]:
         """The models, with how finely this device paints them."""
@@ -393,6 +406,7 @@ class Engine:
             if other[0] == name and isinstance(run := self._passes.pop(other), Warmed):
                 run.close()
         if kind == _MODEL:
+            self._recorded.pop(name, None)
             self._previews.drop(name)
             for other in tuple(self._shelf):
                 if other[1] == name:
@@ -415,6 +429,7 @@ class Engine:
             self._texts,
             self._addons,
             self._passes,
+            self._recorded,
             self._painters,
         )
         for cache in caches:

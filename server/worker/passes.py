@@ -1,13 +1,14 @@
 """The UNet's forward pass as a function of tensors, and a recording of it.
 
-Live painting makes a few passes over few cells for each dab of the brush. A small model on a CPU then
-spends as long in Python as in arithmetic, so its pass is recorded once and replayed without Python.
+A small model on a CPU spends almost as long in Python as in arithmetic, above all where live painting
+makes a few passes over few cells, so its pass is recorded once and replayed without Python.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,11 @@ import torch
 # A height and width in cells that halve to odd numbers: for these diffusers keeps the sizes of the
 # way down for the way up, which is right for all others too.
 _ODD = (6, 7)
+
+# What diffusers' UNet may be told beside latents, time step and prompt.
+_LABELS = "added_cond_kwargs"
+_DOWN, _MIDDLE = "down_block_additional_residuals", "mid_block_additional_residual"
+_KNOWN = {_LABELS, _DOWN, _MIDDLE}
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,10 @@ def plain(unet: torch.nn.Module) -> Pass:
     def run(given: Given) -> torch.Tensor:
         more: dict[str, Any] = {}
         if given.labels:
-            more["added_cond_kwargs"] = dict(given.labels)
+            more[_LABELS] = dict(given.labels)
         if given.residuals:
             *down, middle = given.residuals
-            more["down_block_additional_residuals"] = tuple(down)
-            more["mid_block_additional_residual"] = middle
+            more[_DOWN], more[_MIDDLE] = tuple(down), middle
         return unet(
             given.inputs,
             given.step,
@@ -85,7 +90,7 @@ class Recorded:
         self._recordings: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, given: Given) -> torch.Tensor:
-        key = (len(given.inputs), *given.labels, len(given.residuals))
+        key = (len(given.inputs), given.step.dtype, *given.labels, len(given.residuals))
         if key not in self._recordings:
             self._recordings[key] = self._record(given)
         with torch.jit.optimized_execution(False):
@@ -109,6 +114,48 @@ class Recorded:
             arguments = tensors_of(_resized(given, _ODD))
             recorded = torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
             return torch.jit.freeze(recorded)
+
+
+@contextmanager
+def instead(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """While inside, ``module`` is run by ``forward``."""
+    before = vars(module).get("forward")
+    module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        if before is None:
+            # The class's own is seen again.
+            del module.forward
+        else:
+            module.forward = before  # type: ignore[method-assign]
+
+
+def through(unet: torch.nn.Module, run: Pass) -> AbstractContextManager[None]:
+    """While inside, what diffusers' pipelines ask of ``unet`` goes through ``run``, where it can."""
+    own, is_running = unet.forward, False
+
+    def forward(
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        return_dict: bool = True,
+        **more: Any,
+    ) -> Any:
+        nonlocal is_running
+        asked = {name: value for name, value in more.items() if value is not None}
+        # ``run`` may itself run the UNet, to record it.
+        if is_running or return_dict or not asked.keys() <= _KNOWN:
+            return own(sample, timestep, encoder_hidden_states, return_dict=return_dict, **more)
+        residuals = [*asked[_DOWN], asked[_MIDDLE]] if _DOWN in asked else []
+        given = Given(sample, timestep, encoder_hidden_states, asked.get(_LABELS, {}), residuals)
+        is_running = True
+        try:
+            return (run(given),)
+        finally:
+            is_running = False
+
+    return instead(unet, forward)
 
 
 def _resized(given: Given, size: tuple[int, int]) -> Given:

@@ -10,11 +10,15 @@ from velatura.server.worker.passes import Pass, Recorded, plain
 _SMALL = 50_000_000
 
 
+def is_small(unet: torch.nn.Module) -> bool:
+    """Whether replaying a pass of ``unet`` without Python is worth its recording."""
+    size = sum(parameter.numel() for parameter in unet.parameters())
+    return next(unet.parameters()).device.type == "cpu" and size <= _SMALL
+
+
 def quick(unet: torch.nn.Module) -> Pass:
     """A pass of ``unet``: on a CPU bit for bit diffusers' own; on CUDA, once a shape is prepared, as
     close to it as compilers come."""
-    device = next(unet.parameters()).device.type
-    if device == "cuda":
+    if next(unet.parameters()).device.type == "cuda":
         return cuda.graphed(unet)
-    size = sum(parameter.numel() for parameter in unet.parameters())
-    return Recorded(unet) if device == "cpu" and size <= _SMALL else plain(unet)
+    return Recorded(unet) if is_small(unet) else plain(unet)

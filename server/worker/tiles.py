@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from velatura.protocol.region import Rect
+from velatura.server.worker.passes import instead
 from velatura.server.worker.plan import LATENT_CELL
 
 # Of a tile's side: over how much of it its say falls to (almost) nothing at its edges.
@@ -40,19 +41,9 @@ def tiled(
         if tiles:
             # One net may serve several guides.
             for net in {id(net): net for net in nets}.values():
-                undo.enter_context(_instead(net, _control(net.forward, seen)))
-            undo.enter_context(_instead(unet, _mixed(unet.forward, seen, check)))
+                undo.enter_context(instead(net, _control(net.forward, seen)))
+            undo.enter_context(instead(unet, _mixed(unet.forward, seen, check)))
         yield
-
-
-@contextmanager
-def _instead(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    module.forward = forward  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        # The class's own is seen again.
-        del module.forward
 
 
 def _mixed(

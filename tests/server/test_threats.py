@@ -28,6 +28,7 @@ from harness import (
 )
 from velatura.protocol import messages as m
 from velatura.protocol.client import Client
+from velatura.protocol.codec import LARGEST_HEADER
 from velatura.protocol.errors import RemoteError
 from velatura.server.log import escape
 from websockets.exceptions import ConnectionClosed
@@ -252,7 +253,7 @@ def test_a_wrong_field_is_named_and_the_conversation_goes_on(shared_server, fiel
         (b'{"a":' * 10_000, 4400),
         (b"\xff\xfe", 4400),
         (b'{"type":"shutdown"}', 4400),
-        (b" " * (1 << 21), 4413),
+        (b" " * (LARGEST_HEADER + 1), 4413),
     ],
 )
 def test_what_is_not_a_message_is_closed_with_its_code(shared_server, text, code):

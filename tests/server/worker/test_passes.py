@@ -8,7 +8,10 @@ import pytest
 import torch
 from checkpoints import make_sdxl
 from diffusers import ControlNetModel, UNet2DConditionModel
-from velatura.server.worker.passes import Given, Recorded, plain
+from painting import ask, make_tiny_engine, painted, rectangle, scenery
+from velatura.protocol.messages import Control
+from velatura.protocol.region import Rect
+from velatura.server.worker.passes import Given, Recorded, instead, plain, through
 from velatura.server.worker.quick import quick
 
 
@@ -79,3 +82,42 @@ def test_a_large_model_is_not_recorded():
     with torch.device("meta"):
         large = UNet2DConditionModel(block_out_channels=(320, 640, 640, 640))
     assert not isinstance(quick(large), Recorded)
+
+
+def test_what_a_pipeline_asks_goes_through_the_pass_and_the_module_comes_back(unet):
+    recorded, seen = quick(unet), []
+
+    def run(asked: Given) -> torch.Tensor:
+        seen.append(asked)
+        return recorded(asked)
+
+    one = given(unet, 8, 8)
+    wanted = plain(unet)
+    with torch.no_grad():
+        expected = wanted(one)
+        with through(unet, run):
+            assert torch.equal(wanted(one), expected)
+            with instead(unet, lambda *_, **__: (expected + 1,)):
+                assert torch.equal(wanted(one), expected + 1)
+            assert torch.equal(wanted(one), expected)
+        assert len(seen) == 2
+        assert torch.equal(wanted(one), expected)
+    assert len(seen) == 2
+    assert "forward" not in vars(unet)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"controls": (Control(kind="canny"),)}, {"detail": "full"}],
+    ids=["plain", "guided", "in two passes"],
+)
+def test_later_jobs_are_replayed_and_paint_the_same_pixels(tiny_folder, more):
+    engine = make_tiny_engine(tiny_folder)
+    picture = scenery(160, 128)
+    request = ask(picture, rectangle(160, 128, Rect(20, 20, 110, 90)), guidance=4.0, **more)
+    first = painted(engine, request)
+    (replayed,) = engine._recorded.values()
+    assert not replayed._recordings
+    for _ in range(2):
+        assert (painted(engine, request) == first).all()
+    assert replayed._recordings
