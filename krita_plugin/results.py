@@ -67,6 +67,7 @@ class Results(QtCore.QObject):
         self._panel, self._link, self._find_active = panel, link, find_active
         self.workshop = Workshop(self)
         self.hiding = Hiding()
+        self.most_bytes = history.MOST_BYTES  # of a document's history
         self.together = Together(self)
         self._paintings: dict[str, Painting] = {}
         self._waiting: dict[Key, _Waiting] = {}
@@ -137,7 +138,7 @@ class Results(QtCore.QObject):
         # The painter may have gone to another document since the last look.
         self._document = self._find_active()
         if home is not None:
-            history.store(home, picture, time.time())
+            history.store(home, picture, time.time(), self.most_bytes)
         self._show_strip(picture.key if is_first else None)
         self.show_past()
 
@@ -175,7 +176,7 @@ class Results(QtCore.QObject):
                 for document in open_documents():
                     if document.path == waiting.painting.file:
                         waiting.home = document
-                        history.store(document, waiting.picture, time.time())
+                        history.store(document, waiting.picture, time.time(), self.most_bytes)
                         changed = True
         return changed
 
@@ -351,7 +352,7 @@ class Results(QtCore.QObject):
             document = waiting.home or document
         if document is not None and document.is_open:
             if waiting is not None and not history.has(document, key):
-                history.store(document, waiting.picture, time.time())
+                history.store(document, waiting.picture, time.time(), self.most_bytes)
             history.mark(document, key, favourite=favourite)
         self._show_strip()
         self.show_past()

@@ -187,12 +187,12 @@ class Memory:
             else (),
         )
 
-    def with_prompt(self, prompt: str) -> Memory:
+    def with_prompt(self, prompt: str, most: int = MOST_PROMPTS) -> Memory:
         """The newest first, each once."""
         if not prompt:
             return self
         others = (other for other in self.prompts if other != prompt)
-        return replace(self, prompts=(prompt, *others)[:MOST_PROMPTS])
+        return replace(self, prompts=(prompt, *others)[:most])
 
     def with_strength(self, action: str, percent: int) -> Memory:
         return replace(self, strengths={**self.strengths, action: percent})

@@ -42,6 +42,7 @@ class Light(QtWidgets.QWidget):
 
 class ConnectionRow(QtWidgets.QWidget):
     start_server = Signal()
+    settings_wanted = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -51,7 +52,14 @@ class ConnectionRow(QtWidgets.QWidget):
         self.button.setObjectName("start_server")
         self.button.setToolTip(tr("Start Velatura's server on this machine"))
         self.button.clicked.connect(lambda checked=False: self.start_server.emit())
-        self.setLayout(row(self.light, self.reason, self.button, stretch=1))
+        self.gear = QtWidgets.QToolButton()
+        self.gear.setObjectName("settings")
+        self.gear.setText("\u2699")
+        self.gear.setAutoRaise(True)
+        self.gear.setToolTip(tr("Settings"))
+        self.gear.setAccessibleName(tr("Settings"))
+        self.gear.clicked.connect(lambda checked=False: self.settings_wanted.emit())
+        self.setLayout(row(self.light, self.reason, self.button, self.gear, stretch=1))
         self.show_state(LinkState(state.CONNECTING, "Looking for the server."))
 
     def show_state(self, link: LinkState) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from krita import DockWidget, Krita
 
 from ...protocol.discovery import data_folder
+from .. import preferences
 from ..actions import KEY_ACTIONS
 from ..controller import Controller
 from ..document import active_document
@@ -21,6 +22,8 @@ from ..state import Memory
 from ..view import active_view
 from .folders import use_folder
 from .panel import Panel
+from .settings import SettingsDialog
+from .words import tr
 
 _SETTINGS, _MEMORY, _LIVE = "velatura", "docker", "live"
 # How long Krita may go on drawing before we look at what changed, in ms.
@@ -46,6 +49,16 @@ class Docker(DockWidget):
         self.panel.live_options.choose(LiveChoice.from_json(_read(_LIVE)))
         self.live = LiveDesk(self.panel, self.link, active_document, self)
         self.live.remembered.connect(lambda choice: _write(_LIVE, choice.to_json()))
+        chosen, wrong = preferences.load(data_folder())
+        self._settings = SettingsDialog(chosen, self)
+        self._settings.changed.connect(self._prefer)
+        self._settings.strengths_reset.connect(self.panel.reset_strengths)
+        # Krita's dialog runs a loop of its own: not inside our button's signal.
+        self._settings.shortcuts.connect(lambda: QtCore.QTimer.singleShot(0, _open_shortcuts))
+        self.panel.connection.settings_wanted.connect(self._show_settings)
+        self._follow_preferences(chosen)
+        if wrong:
+            self.panel.notice.say(wrong)
         self._over = Overlay(self)
         self.controller.results.shown.connect(self._show_over)
         self._settle = QtCore.QTimer(self)
@@ -83,6 +96,23 @@ class Docker(DockWidget):
 
     def _use_folder(self, path: str) -> None:
         self.panel.notice.say(use_folder(data_folder(), path))
+
+    def _show_settings(self) -> None:
+        self._settings.show()
+        self._settings.raise_()
+
+    def _prefer(self, chosen: preferences.Preferences) -> None:
+        self._follow_preferences(chosen)
+        try:
+            preferences.save(data_folder(), chosen)
+        except OSError as error:
+            self.panel.notice.say(
+                tr("The settings could not be saved: {why}.", why=error.strerror or error)
+            )
+
+    def _follow_preferences(self, chosen: preferences.Preferences) -> None:
+        self.controller.results.most_bytes = chosen.history_bytes
+        self.panel.limit_prompts(chosen.prompts)
 
     def _say_unseen(self, sentence: str) -> None:
         """In canvas-only mode nobody sees the docker's line."""
@@ -127,6 +157,10 @@ class Docker(DockWidget):
 
     def _remember(self) -> None:
         _write(_MEMORY, self.panel.memory.to_json())
+
+
+def _open_shortcuts() -> None:
+    Krita.instance().action("options_configure").trigger()
 
 
 def _write(name: str, value: Any) -> None:

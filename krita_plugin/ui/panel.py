@@ -18,6 +18,7 @@ from ..state import (
     AUTOMATIC,
     FIRST_STRENGTHS,
     LAYER,
+    MOST_PROMPTS,
     VISIBLE,
     LinkState,
     Memory,
@@ -67,6 +68,7 @@ class Panel(QtWidgets.QWidget):
         super().__init__(parent)
         self.memory = memory or Memory(FIRST_STRENGTHS)
         self.is_painting = False
+        self._most_prompts = MOST_PROMPTS
         self._choice = ""
         self._selection_action = "fill"
         self._canvas: Canvas | None = None
@@ -244,10 +246,23 @@ class Panel(QtWidgets.QWidget):
     def sent(self, settings: Settings, seed: int) -> None:
         """A press is on its way: what can be used again is kept, and the canvas gets the keys."""
         self.chance.show_seed(seed)
-        self.memory = self.memory.with_prompt(settings.prompt)
+        self.memory = self.memory.with_prompt(settings.prompt, self._most_prompts)
         self.prompts.show_past(self.memory.prompts)
         self.remembered.emit()
         self.left.emit()
+
+    def limit_prompts(self, most: int) -> None:
+        """Remember no more than so many prompts, from now on."""
+        self._most_prompts = most
+        if len(self.memory.prompts) > most:
+            self.memory = replace(self.memory, prompts=self.memory.prompts[:most])
+            self.prompts.show_past(self.memory.prompts)
+            self.remembered.emit()
+
+    def reset_strengths(self) -> None:
+        self.memory = replace(self.memory, strengths=FIRST_STRENGTHS)
+        self._show_action()
+        self.remembered.emit()
 
     def show_link(self, link: LinkState) -> None:
         self.connection.show_state(link)

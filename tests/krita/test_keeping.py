@@ -12,6 +12,7 @@ PROMISES = [
     "stands_for_the_layer_it_was_painted_from",
     "reopening_hides_the_old_and_lays_the_new_above",
     "remembers_in_the_file_what_was_not_kept",
+    "remembers_no_more_than_the_settings_allow",
     "says_that_there_were_strokes_meanwhile",
     "a_file_opened_again_has_the_picture_in_its_history",
     "keeps_in_a_deep_document",

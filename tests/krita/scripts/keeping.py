@@ -1,5 +1,6 @@
 """What becomes of a finished picture: looked at, compared, kept, kept under a mask, remembered."""
 
+import json
 import os
 
 import kt
@@ -316,6 +317,33 @@ def remembers_in_the_file_what_was_not_kept():
     assert not [name for name in again.annotationTypes() if name.startswith(ours)]
     kt.click(kt.find("dismiss"))
     kt.find("past").setChecked(False)
+
+
+def remembers_no_more_than_the_settings_allow():
+    doc, _ = yield from filled(variants=2)
+    fold("past", is_open=True)
+    past = kt.find("past_list")
+    yield kt.until(lambda: past.count() == 2, 10, "two pictures")
+    kt.click(kt.find("settings"))
+    window, size = kt.find("settings_dialog"), kt.find("history_mb")
+    assert window.isVisible()
+    assert not window.isModal()
+    try:
+        size.setValue(0)
+        with open(os.path.join(os.environ["VELATURA_HOME"], "settings.json")) as file:
+            assert json.load(file)["history_mb"] == 0
+        press()
+        yield waits(3)
+        yield from painted()
+        yield kt.until(lambda: past.count() == 1, 10, "only the newest")
+        records = [name for name in doc.annotationTypes() if name.endswith("/record")]
+        assert len([name for name in records if name.startswith("velatura/past/")]) == 1
+        assert Krita.instance().action("options_configure") is not None
+    finally:
+        size.setValue(64)
+        window.close()
+        kt.find("past").setChecked(False)
+    kt.click(kt.find("discard_all"))
 
 
 def says_that_there_were_strokes_meanwhile():
