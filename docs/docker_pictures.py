@@ -79,7 +79,7 @@ def _docker(app, state: Callable, width: int):
     panel = Panel()
     panel.resize(width, HEIGHT)
     panel.show_models((_model(),))
-    panel.show_link(LinkState(READY, "Ready on NVIDIA H200 (CUDA).", "NVIDIA H200 (CUDA)"))
+    panel.show_link(LinkState(READY, "Ready on CPU with 8 threads.", "CPU with 8 threads"))
     panel.prompts.prompt.setPlainText("a red fishing boat at dusk, quiet water")
     then = state(panel)
     panel.show()
