@@ -84,6 +84,7 @@ class Library:
         self._addon_reader = AddOnReader()
         self._detected: dict[Hashable, tuple[Family, Found] | ModelError] = {}
         self._nets_found: dict[Hashable, Net | ModelError | None] = {}
+        self._weights: dict[Hashable, Weight] = {}
         self._digests = Digests()
         self._digesting = ThreadPoolExecutor(1, "digest")
 
@@ -165,8 +166,10 @@ class Library:
     def weight(self, name: str) -> Weight:
         """How large the model called ``name`` is. Raises ModelError as ``load`` does."""
         entry = self._entry(name)
-        with _naming(name):
-            return weigh(entry.path, entry.found)
+        if entry.stamp not in self._weights:
+            with _naming(name):
+                self._weights[entry.stamp] = weigh(entry.path, entry.found)
+        return self._weights[entry.stamp]
 
     def prediction(self, name: str) -> str:
         """What the UNet of the model called ``name`` predicts: ``epsilon``, ``v_prediction``, ...

@@ -90,6 +90,17 @@ def find_weights(part: Path) -> Weights:
     raise ModelError("missing_weights", f"{part.name} has no safetensors weights: get it again.")
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The weights at ``path``, a part's folder or one file. Raises ModelError as ``find_weights``."""
+    return find_weights(path).files if path.is_dir() else (path,)
+
+
+def stamp_of(path: Path) -> tuple[Path, int, int]:
+    """What stays the same while the file at ``path`` does."""
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
 def find_pickle(folder: Path) -> str | None:
     """The name of one pickled weight file that lies directly in ``folder``."""
     if not folder.is_dir():
@@ -149,6 +160,11 @@ class Header:
     def has(self, start: str) -> bool:
         """Whether the name of any tensor begins with ``start``."""
         return any(name.startswith(start) for name in self.tensors)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers there are in all tensors."""
+        return sum(math.prod(tensor["shape"]) for tensor in self.tensors.values())
 
     def count(self, without: str) -> dict[str, int]:
         """How many numbers there are of each dtype in tensors whose names begin otherwise."""
@@ -239,8 +255,7 @@ class Digests:
         return total.hexdigest()[:16]
 
     def _one(self, path: Path) -> bytes:
-        status = path.stat()
-        key = (path, status.st_size, status.st_mtime_ns)
+        key = stamp_of(path)
         if key not in self._known:
             with path.open("rb") as file:
                 self._known[key] = hashlib.file_digest(file, "sha256").digest()

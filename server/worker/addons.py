@@ -118,24 +118,23 @@ class AddOnsInMemory:
         """
 
         def one_lora(addon: AddOn) -> Any:
-            loading(f"Loading the LoRA {addon.name}.")
-            return _named(addon, lambda: load_lora(addon, loaded))
+            def load() -> Any:
+                loading(f"Loading the LoRA {addon.name}.")
+                return _named(addon, lambda: load_lora(addon, loaded))
+
+            return self._shelf.get(
+                (LORA, loaded.name, loaded.dtype, addon),
+                lambda: addon.stamp[0],
+                f"LoRA {quote(addon.name)}",
+                load,
+                "prompt",
+            )
 
         def one_word(addon: AddOn) -> Any:
             return _named(addon, lambda: load_word(addon, loaded))
 
         loras: list[Worn] = [
-            (
-                self._shelf.get(
-                    (LORA, loaded.name, loaded.dtype, addon),
-                    addon.stamp[0],
-                    f"LoRA {quote(addon.name)}",
-                    partial(one_lora, addon),
-                ),
-                weight,
-                text_weight,
-            )
-            for addon, weight, text_weight in named.loras
+            (one_lora(addon), weight, text_weight) for addon, weight, text_weight in named.loras
         ]
         words: dict[str, OwnWord] = {
             addon.word: self._words.get((loaded.name, addon), partial(one_word, addon))

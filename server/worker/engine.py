@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from velatura.models.annotators import find_annotator, load_annotator
-from velatura.models.devices import choose_device, lacks_memory, precision_for
+from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
 from velatura.models.few_step import has_few_step, make_live_unet
@@ -25,7 +24,6 @@ from velatura.protocol.messages import (
     Generate,
     LiveOpen,
     LiveResult,
-    ModelInfo,
 )
 from velatura.server.worker.addons import (
     AddOnsInMemory,
@@ -37,7 +35,8 @@ from velatura.server.worker.addons import (
     skipped,
 )
 from velatura.server.worker.cache import Lru
-from velatura.server.worker.control import control_map
+from velatura.server.worker.checkpoints import MODEL, CheckpointsInMemory
+from velatura.server.worker.controls import ControlsInMemory
 from velatura.server.worker.denoise import check_sampler
 from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
@@ -48,7 +47,7 @@ from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.passes import Pass, Recorded, through
 from velatura.server.worker.pixels import to_array, to_image
-from velatura.server.worker.plan import make_plan, with_detail
+from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.quick import is_small, quick
 from velatura.server.worker.recipe import make_recipe
@@ -60,14 +59,10 @@ from velatura.server.worker.union import for_kind
 from velatura.server.worker.vae import make_preview
 from velatura.server.worker.warm import Warmed, load_weights
 
-# Kinds of what stands on the shelf.
-_MODEL, _FEW_STEP = "model", "few-step"
+# The kind of what stands on the shelf for live painting.
+_FEW_STEP = "few-step"
 _PREVIEWS_KEPT = 8
-_CONTROL_NETS_KEPT = 4
 _TEXTS_KEPT = 64
-_MAPS_KEPT = 16
-_ANNOTATORS_KEPT = 2
-_PERCENT = 100
 
 
 def make_engine(
@@ -93,28 +88,25 @@ class Engine:
         memory: int | None = None,
         styles: Styles | None = None,
     ) -> None:
-        self._library, self._device, self._dtype = library, device, dtype
-        self._device_name = device_name
+        self._library, self._device, self._device_name = library, device, device_name
         self._styles = styles or Styles([SHIPPED])
         self._room = Room(device, memory)
         self._shelf = Shelf(self._room, self._forget)
-        self._previews = Lru(_PREVIEWS_KEPT)
-        self._control_nets = Lru(_CONTROL_NETS_KEPT)
-        self._texts = Lru(_TEXTS_KEPT)
-        self._maps = Lru(_MAPS_KEPT)
-        self._annotators = Lru(_ANNOTATORS_KEPT)
+        self._checkpoints = CheckpointsInMemory(library, self._shelf, device, dtype)
+        self._controls = ControlsInMemory(library, self._shelf, device)
         self._addons = AddOnsInMemory(self._shelf)
+        self._previews = Lru(_PREVIEWS_KEPT)
+        self._texts = Lru(_TEXTS_KEPT)
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
         # By model, for ordinary jobs.
         self._recorded: dict[str, Recorded] = {}
-        self._painters: dict[str, LivePainter] = {}
-        self._known: tuple[ModelInfo, ...] = ()
-        self._detailed: tuple[ModelInfo, ...] = ()
+        # By canvas, with what they hold of the shelf.
+        self._painters: dict[str, tuple[LivePainter, frozenset[Key]]] = {}
 
     def catalogue(self) -> Catalogue:
         """What can paint now."""
-        models, addons = self._infos(), self._library.addons()
+        models, addons = self._checkpoints.infos(), self._library.addons()
         styles = self._styles.styles()
         return Catalogue(models=models, addons=describe(addons, models), styles=styles)
 
@@ -124,7 +116,7 @@ class Engine:
 
     def loaded(self) -> tuple[str, ...]:
         """Names of the models in memory."""
-        return tuple(key[1] for key in self._shelf if key[0] == _MODEL)
+        return self._checkpoints.loaded()
 
     def run(self, request: Generate | Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
         """Run one job: emit its progress, previews and results.
@@ -176,16 +168,14 @@ class Engine:
             yield
         except JobError as error:
             if error.code == "out_of_memory":
-                self._free()
+                self._free(error)
             raise
         except ModelError as error:
             raise JobError(error.code, error.message, error.field) from error
         except (RuntimeError, MemoryError) as error:
             if not lacks_memory(error):
                 raise
-            # The traceback's frames hold tensors: they must go before memory can.
-            error.__traceback__ = None
-            self._free()
+            self._free(error)
             raise JobError(
                 "out_of_memory",
                 f"{self._device_name} ran out of memory; it has been freed. Try a smaller "
@@ -193,7 +183,7 @@ class Engine:
             ) from None
 
     def _paint(self, request: Generate, emit: Emit, cancelled: Callable[[], bool]) -> None:
-        info = self._info(request)
+        info = self._checkpoints.info_for(request)
         depth = self._library.extra(request.model) == "depth"
         if depth:
             check_depth(request)
@@ -209,7 +199,7 @@ class Engine:
             for variant in range(request.variants):
                 emit(result(request, variant, rgb, alpha, make_recipe(request, plan, None)))
             return
-        loaded = self._load(request.model, report)
+        loaded = self._checkpoints.load(request.model, report)
         skip = skipped(request.clip_skip, loaded)
         ready = [self._addons.get(one, loaded, loading(report)) for one in named]
         tools = Tools(
@@ -217,9 +207,9 @@ class Engine:
             dressed=lambda variant: self._dressed(loaded, ready[variant], skip),
             named=lambda variant: {"addons": list(ready[variant].recipe)},
             preview=self._previews.get(loaded.name, lambda: make_preview(loaded)),
-            control_map=self._control_map,
+            control_map=self._controls.map,
             control_nets=[
-                self._load_control(request.model, c.kind, report)
+                self._controls.net(request.model, c.kind, loaded.dtype, report)
                 for c in request.controls
                 if not depth
             ],
@@ -227,7 +217,7 @@ class Engine:
         paint(request, plan, scene, prompts, tools, report, emit)
 
     def _annotate(self, request: Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
-        drawn = self._control_map(request.kind, to_array(request.picture), True)
+        drawn = self._controls.map(request.kind, to_array(request.picture), True)
         if cancelled():
             raise Cancelled
         grey = (drawn == drawn[..., :1]).all()
@@ -236,20 +226,20 @@ class Engine:
 
     def _live_painter(self, settings: LiveOpen, emit: Emit) -> LivePainter:
         """The one at work, or a new one after new settings; what it is made of is cached."""
-        painter = self._painters.get(settings.job)
+        painter, held = self._painters.get(settings.job, (None, frozenset()))
         if painter is not None and painter.settings == settings:
-            self._shelf.touch(lambda key: key[1] == settings.model)
+            self._shelf.touch(held)
             return painter
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
-        info = self._model(settings.model)
+        info = self._checkpoints.info(settings.model)
         cuda = self._device.type == "cuda"
         plan = make_live_plan(settings.area, info, few_shapes=cuda)
         check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
         report = Reporter(settings.job, emit, lambda: False)
-        loaded = self._load(settings.model, report)
+        loaded = self._checkpoints.load(settings.model, report)
         folder = self._library.folder(settings.model)
         ready = self._addons.get(named, loaded, loading(report))
         unet: torch.nn.Module = loaded.unet
@@ -259,16 +249,17 @@ class Engine:
         key = (loaded.name, named.loras)
         run = self._passes[key] = self._passes.get(key) or quick(unet)
         nets = [
-            for_kind(self._load_control(settings.model, c.kind, report), c.kind)
+            for_kind(self._controls.net(settings.model, c.kind, loaded.dtype, report), c.kind)
             for c in settings.controls
         ]
         skip = skipped(settings.clip_skip, loaded)
         with self._dressed(loaded, ready, skip) as (embed, _):
             tools = make_live_tools(
-                settings, plan, loaded, run, prompts, nets, embed, self._control_map
+                settings, plan, loaded, run, prompts, nets, embed, self._controls.map
             )
-        self._painters[settings.job] = LivePainter(settings, plan, tools)
-        return self._painters[settings.job]
+        painter = LivePainter(settings, plan, tools)
+        self._painters[settings.job] = painter, self._shelf.in_use
+        return painter
 
     def _live_unet(
         self, folder: Path, loaded: Loaded, named: Named, ready: Ready
@@ -289,7 +280,7 @@ class Engine:
                 else:
                     self._shelf.drop(key)
         made: torch.nn.Module = self._shelf.get(
-            wanted, bytes_of(loaded.unet), f"Live painting with {loaded.name}", make
+            wanted, lambda: bytes_of(loaded.unet), f"Live painting with {loaded.name}", make
         )
         return made
 
@@ -324,108 +315,33 @@ class Engine:
         run = self._recorded.setdefault(loaded.name, Recorded(loaded.unet))
         return through(loaded.unet, run) if is_known else nullcontext()
 
-    def _infos(self) -> tuple[ModelInfo, ...]:
-        """The models, with how finely this device paints them."""
-        known = self._library.models()
-        if self._known is not known:
-            self._known = known
-            self._detailed = tuple(with_detail(info, self._device.type) for info in known)
-        return self._detailed
-
-    def _model(self, name: str) -> ModelInfo:
-        models = {info.name: info for info in self._infos()}
-        if name not in models:
-            names = ", ".join(models) or "none"
-            raise JobError("unknown_model", f"model must be one of: {names}.", "model")
-        return models[name]
-
-    def _info(self, request: Generate) -> ModelInfo:
-        info = self._model(request.model)
-        for field, allowed in (("action", info.actions), ("sampler", info.samplers)):
-            if getattr(request, field) not in allowed:
-                message = f"{field} must be one of {', '.join(allowed)} for {info.name}."
-                raise JobError("unsupported", message, field)
-        return info
-
-    def _load(self, name: str, report: Reporter) -> Loaded:
-        stamp = self._library.stamp(name)
-        for key in tuple(self._shelf):
-            # The files were replaced meanwhile.
-            if key[:2] == (_MODEL, name) and key[2] != stamp:
-                self._shelf.drop(key)
-
-        def load() -> Loaded:
-            return self._library.load(
-                name,
-                self._device,
-                dtype,
-                lambda part, what: report.stage(
-                    "loading",
-                    step=round(part * _PERCENT),
-                    steps=_PERCENT,
-                    note=f"Loading {name}: {what}.",
-                ),
-            )
-
-        dtype = self._precision(name)
-        needs = self._library.weight(name).numbers * dtype.itemsize
-        return self._shelf.get((_MODEL, name, stamp), needs, f"Model {name}", load)
-
-    def _precision(self, model: str) -> torch.dtype:
-        numbers = self._library.weight(model).numbers
-        return precision_for(self._device.type, self._dtype, numbers)
-
-    def _load_control(self, model: str, kind: str, report: Reporter) -> torch.nn.Module:
-        def load() -> torch.nn.Module:
-            report.stage("loading", note=f"Loading the ControlNet for {kind}.")
-            return self._library.load_control(model, kind, self._device, self._precision(model))
-
-        # Several kinds may share one net.
-        return self._control_nets.get(self._library.control(model, kind), load)
-
-    def _control_map(self, kind: str, picture: np.ndarray, derived: bool) -> np.ndarray:
-        there = self._library.annotators() if derived else {}
-        one = find_annotator(kind, there)
-        files = one and tuple(there[name] for name in one.needs)
-
-        def make() -> np.ndarray:
-            annotate = None
-            if one is not None:
-                annotate = self._annotators.get(
-                    files, lambda: load_annotator(one, there, self._device)
-                )
-            return control_map(kind, picture, derived=derived, annotate=annotate)
-
-        content = hashlib.sha256(picture.tobytes()).digest()
-        return self._maps.get((kind, derived, files, picture.shape, content), make)
-
     def _forget(self, key: Key) -> None:
-        """Drop what holds a model that leaves: a live canvas begins anew."""
+        """Drop what holds what leaves: a live canvas begins anew."""
         kind, name, *_ = key
         for other in tuple(self._passes):
             if other[0] == name and isinstance(run := self._passes.pop(other), Warmed):
                 run.close()
-        if kind == _MODEL:
+        if kind == MODEL:
             self._recorded.pop(name, None)
             self._previews.drop(name)
             for other in tuple(self._shelf):
                 if other[1] == name:
                     self._shelf.drop(other)
-        self._begin_anew(name)
+        self._begin_anew(name, key)
 
-    def _begin_anew(self, model: str) -> None:
-        """Live canvases that ``model`` paints keep nothing of it."""
-        for job, painter in tuple(self._painters.items()):
-            if painter.settings.model == model:
+    def _begin_anew(self, model: str, key: Key = ()) -> None:
+        """Live canvases that ``model`` paints, or that hold ``key``, keep nothing of it."""
+        for job, (painter, held) in tuple(self._painters.items()):
+            if painter.settings.model == model or key in held:
                 del self._painters[job]
 
-    def _free(self) -> None:
+    def _free(self, error: BaseException) -> None:
         """Forget everything that holds memory on the device; live canvases begin anew."""
+        # The frames of the traceback hold tensors: they must go before memory can.
+        traceback.clear_frames(error.__traceback__)
         caches: tuple[Any, ...] = (
             self._shelf,
             self._previews,
-            self._control_nets,
-            self._annotators,
             self._texts,
             self._addons,
             self._passes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from velatura.server.worker.errors import JobError
 _FOR_THE_JOB = 2 << 30
 _GB = 10**9
 
-# What it is, the model's name, and whatever else tells it apart.
+# What it is, the name of the model that it belongs to, and whatever else tells it apart.
 Key = tuple[Any, ...]
 
 
@@ -53,13 +53,21 @@ class Shelf:
         """A job begins: what it gets from now on stays until the next one does."""
         self._in_use.clear()
 
-    def get(self, key: Key, needs: int, what: str, make: Callable[[], Any]) -> Any:
-        """The value of ``key``; ``make`` makes it, of about ``needs`` bytes, when it is not there.
+    def get(
+        self,
+        key: Key,
+        weigh: Callable[[], int],
+        what: str,
+        make: Callable[[], Any],
+        field: str = "model",
+    ) -> Any:
+        """The value of ``key``; ``make`` makes it when it is not there, of about ``weigh()`` bytes.
 
-        ``what`` names it in the JobError (``out_of_memory``) for what the limit does not allow
-        even alone.
+        That is also what counts for a value whose own cannot be measured. ``what`` and ``field``
+        name it in the JobError (``out_of_memory``) for what the limit does not allow even alone.
         """
         if key not in self._values:
+            needs = weigh()
             self._make_room(needs)
             held, limit = self.held, self._room.limit
             if limit is not None and held + needs > limit:
@@ -68,17 +76,22 @@ class Shelf:
                     f"{what} needs {needs / _GB:.2f} GB and models may take {limit / _GB:.2f} GB, "
                     f"{held / _GB:.2f} of which this job uses already: choose a smaller one, or "
                     "start the server with a higher --memory.",
-                    "model",
+                    field,
                 )
             made = make()
-            self._values[key] = made, bytes_of(made)
+            self._values[key] = made, bytes_of(made) or needs
         self._values.move_to_end(key)
         self._in_use.add(key)
         return self._values[key][0]
 
-    def touch(self, keep: Callable[[Key], bool]) -> None:
-        """What ``keep`` accepts is in use, as if it had been got."""
-        for key in filter(keep, tuple(self._values)):
+    @property
+    def in_use(self) -> frozenset[Key]:
+        """What was got since the job began."""
+        return frozenset(self._in_use)
+
+    def touch(self, keys: Iterable[Key]) -> None:
+        """``keys``, which are there, are in use as if they had been got."""
+        for key in keys:
             self._values.move_to_end(key)
             self._in_use.add(key)
 

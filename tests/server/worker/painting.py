@@ -88,11 +88,17 @@ def composite(layer: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.concatenate([rgb.astype(np.uint8), below[..., 3:]], -1)
 
 
-def in_memory(engine: Engine, name: str = "tiny") -> Any:
-    """The model as the engine holds it."""
+def in_memory(engine: Engine, name: str = "tiny", kind: str = "model") -> Any:
+    """The model as the engine holds it, or what it holds of another ``kind``."""
     shelf = engine._shelf._values.items()
-    (loaded,) = [value for key, (value, _) in shelf if key[:2] == ("model", name)]
+    (loaded,) = [value for key, (value, _) in shelf if key[:2] == (kind, name)]
     return loaded
+
+
+def engine_with(models: Path, memory: int | None = None) -> Engine:
+    """An engine on the models in a folder, without the starter; ``memory`` in bytes."""
+    library = Library([models], starter=models / "no-starter")
+    return Engine(library, torch.device("cpu"), torch.float32, "this test's CPU", memory)
 
 
 def make_tiny_engine(folder: Path, dtype: torch.dtype = torch.float32) -> Engine:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from live_painting import Easel, opened
-from painting import as_image, ask, make_tiny_engine, painted, scenery
+from painting import as_image, ask, in_memory, make_tiny_engine, painted, scenery
 from velatura.models.few_step import FEW_STEP
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
@@ -40,11 +40,6 @@ class Passes:
 
     def __exit__(self, *exc) -> None:
         LivePainter._predict = self._predict
-
-
-class _Silent:
-    def stage(self, *args, **more) -> None:
-        pass
 
 
 # (canvas, canvas pixels per model pixel): the tiny model's largest picture is 128 x 48.
@@ -276,7 +271,7 @@ def test_live_uses_few_step_weights_and_leaves_ordinary_jobs_as_they_were(tmp_pa
     easels = [Easel(opened(64, 64), scenery(64, 64), one) for one in (plain, few)]
     easels[0].key()
     easels[0].paint()
-    unet = add_lora(plain._load("tiny", _Silent()).unet, 4, convolutions=True)
+    unet = add_lora(in_memory(plain).unet, 4, convolutions=True)
     torch.manual_seed(0)
     weights = {
         f"unet.{name}": torch.randn_like(value) * 0.3

@@ -11,10 +11,8 @@ import pytest
 import torch
 from checkpoints import put_unet
 from live_painting import Easel, opened
-from painting import ask, in_memory, painted, rectangle, results, scenery
-from velatura.models.library import Library
+from painting import ask, engine_with, in_memory, painted, rectangle, results, scenery
 from velatura.protocol.region import Rect
-from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import Room, Shelf, bytes_of, free_memory
 
@@ -32,12 +30,6 @@ def models(tiny_folder, tmp_path_factory) -> Path:
     return folder
 
 
-def engine_with(models: Path, memory: int | None) -> Engine:
-    return Engine(
-        Library([models], starter=models / "no-starter"), CPU, torch.float32, "CPU", memory
-    )
-
-
 def job(model: str):
     return ask(scenery(), HARD, model=model, previews=True, steps=1)
 
@@ -45,7 +37,7 @@ def job(model: str):
 @pytest.fixture(scope="module")
 def one(models) -> int:
     """Bytes of one of the models of one size, in memory."""
-    engine = engine_with(models, None)
+    engine = engine_with(models)
     painted(engine, job("a"))
     return bytes_of(in_memory(engine, "a"))
 
@@ -68,7 +60,7 @@ def test_the_one_not_used_for_longest_leaves_when_the_next_needs_its_room(models
 def test_without_a_limit_what_the_device_has_decides(models, one, monkeypatch):
     from velatura.server.worker import memory
 
-    engine = engine_with(models, None)
+    engine = engine_with(models)
     for name in ("a", "b", "c"):
         painted(engine, job(name))
     assert engine.loaded() == ("a", "b", "c")
@@ -91,7 +83,7 @@ def test_a_model_beyond_the_limit_is_a_coded_sentence_and_frees_what_was_there(m
 
 def test_files_that_were_replaced_are_loaded_anew(models, tmp_path):
     shutil.copytree(models / "a", tmp_path / "own")
-    engine = Engine(Library([tmp_path], starter=models / "none"), CPU, torch.float32, "CPU")
+    engine = engine_with(tmp_path)
     before = painted(engine, job("own"))
     shutil.copy(
         next((models / "large" / "unet").glob("*.safetensors")),
@@ -115,13 +107,13 @@ def test_switching_to_and_fro_holds_one_model_at_a_time(models, one):
 def test_what_a_job_uses_stays_while_it_runs():
     shelf = Shelf(Room(CPU, 10), lambda key: None)
     shelf.begin()
-    shelf.get(("model", "a"), 5, "a", lambda: torch.nn.Linear(1, 1, bias=False))
+    shelf.get(("model", "a"), lambda: 5, "a", lambda: torch.nn.Linear(1, 1, bias=False))
     assert shelf.held == 4
     with pytest.raises(JobError, match="of which this job uses already"):
-        shelf.get(("model", "b"), 8, "b", lambda: None)
+        shelf.get(("model", "b"), lambda: 8, "b", lambda: None)
     assert list(shelf) == [("model", "a")]
     shelf.begin()
-    shelf.get(("model", "b"), 8, "b", lambda: None)
+    shelf.get(("model", "b"), lambda: 8, "b", lambda: None)
     assert list(shelf) == [("model", "b")]
 
 

@@ -235,7 +235,7 @@ def test_tiles_that_see_everything_are_the_untiled_network(engine: Engine) -> No
     """One tile as large as the picture: the mixing itself changes nothing."""
     painted(engine, ask(scenery(64, 64), controls=(Control(kind="line"),), steps=1))
     unet = in_memory(engine).unet
-    net = engine._control_nets.get(engine._library.control("tiny", "line"), lambda: None)
+    net = in_memory(engine, "", "ControlNet")
     latents, text = torch.randn(2, 4, 8, 8), torch.randn(2, 77, unet.config.cross_attention_dim)
     lines = torch.rand(2, 3, 64, 64)
 

@@ -1,0 +1,173 @@
+"""ControlNets and annotators leave memory by weight as models do, and come back as they were."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import uuid
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import make_net, seeded
+from live_painting import Easel, opened
+from painting import answers, as_image, ask, engine_with, in_memory, painted, results, scenery
+from safetensors.torch import save_file
+from velatura.models import annotators
+from velatura.protocol.messages import Annotate, Control, Generate
+from velatura.protocol.region import Rect
+from velatura.server.worker.engine import Engine
+from velatura.server.worker.errors import JobError
+from velatura.server.worker.memory import bytes_of
+
+SIDE = 64
+PIDI = "table5_pidinet.safetensors"
+
+
+@pytest.fixture
+def models(tiny_folder: Path, tmp_path: Path) -> Path:
+    """Two models of one shape without ControlNets of their own, and three nets for either."""
+    for name in ("a", "b"):
+        shutil.copytree(tiny_folder, tmp_path / name)
+        shutil.rmtree(tmp_path / name / "controlnet-line")
+    for number, kind in enumerate(("canny", "tile", "soft_edge")):
+        make_net(tiny_folder / "unet", tmp_path / "controlnet" / kind, seed=number)
+    return tmp_path
+
+
+def put_annotator(models: Path, seed: int = 0) -> Path:
+    from controlnet_aux.pidi.model import pidinet
+
+    path = models / "annotators" / PIDI
+    path.parent.mkdir(exist_ok=True)
+    weights = seeded(pidinet, seed).state_dict()
+    save_file({name: tensor.contiguous().clone() for name, tensor in weights.items()}, path)
+    return path
+
+
+def job(*kinds: str, model: str = "a") -> Generate:
+    controls = tuple(Control(kind=kind) for kind in kinds)
+    return ask(scenery(SIDE, SIDE), model=model, controls=controls, steps=1)
+
+
+def trace() -> Annotate:
+    return Annotate(job=str(uuid.uuid4()), kind="soft_edge", picture=as_image(scenery(SIDE, SIDE)))
+
+
+def kinds_held(engine: Engine) -> list[str]:
+    return [key[0] for key in engine._shelf]
+
+
+@pytest.fixture
+def sizes(models: Path) -> tuple[int, int]:
+    """Bytes of model ``a`` and of one net, in memory."""
+    engine = engine_with(models)
+    painted(engine, job("canny"))
+    return bytes_of(in_memory(engine, "a")), bytes_of(in_memory(engine, "", "ControlNet"))
+
+
+def test_the_net_not_used_for_longest_leaves_and_comes_back_as_it_was(models, sizes) -> None:
+    model, net = sizes
+    engine = engine_with(models, model + round(1.5 * net))
+    first = painted(engine, job("canny"))
+    gone = weakref.ref(in_memory(engine, "", "ControlNet"))
+    painted(engine, job("tile"))
+    assert kinds_held(engine) == ["model", "ControlNet"]
+    gc.collect()
+    assert gone() is None, "something still holds the net"
+    assert (painted(engine, job("canny")) == first).all()
+
+
+def test_models_of_one_shape_share_a_net_which_stays_when_the_first_leaves(models, sizes) -> None:
+    model, net = sizes
+    engine = engine_with(models, round(1.2 * model) + net)
+    painted(engine, job("canny"))
+    shared = in_memory(engine, "", "ControlNet")
+    painted(engine, job("canny", model="b"))
+    assert in_memory(engine, "", "ControlNet") is shared
+    assert engine.loaded() == ("b",)
+
+
+def test_nets_of_one_job_stay_while_it_runs_and_beyond_the_limit_are_one_sentence(
+    models, sizes
+) -> None:
+    model, net = sizes
+    engine = engine_with(models, model + round(1.5 * net))
+    before = painted(engine, job("canny"))
+    with pytest.raises(JobError, match="The ControlNet for tile needs") as caught:
+        results(engine, job("canny", "tile"))
+    assert (caught.value.code, caught.value.field) == ("out_of_memory", "controls")
+    assert kinds_held(engine) == []
+    assert (painted(engine, job("canny")) == before).all()
+
+
+def test_annotators_count_and_leave_too(models, sizes, monkeypatch) -> None:
+    monkeypatch.setattr(annotators, "SIDE", SIDE)
+    size = put_annotator(models).stat().st_size
+    engine = engine_with(models, sizes[0] + size)
+    painted(engine, job())
+    before = engine._shelf.held
+    answers(engine, trace())
+    assert kinds_held(engine) == ["model", "annotator"]
+    assert before + 0.9 * size < engine._shelf.held < before + 1.1 * size
+    painted(engine, job("tile"))
+    assert kinds_held(engine) == ["model", "ControlNet"]
+
+
+def test_out_of_memory_frees_them(models, monkeypatch) -> None:
+    monkeypatch.setattr(annotators, "SIDE", SIDE)
+    put_annotator(models)
+    engine = engine_with(models)
+    answers(engine, trace())
+    painted(engine, job("canny"))
+    assert sorted(kinds_held(engine)) == ["ControlNet", "annotator", "model"]
+    held = [weakref.ref(in_memory(engine, "", "ControlNet"))]
+    held.append(weakref.ref(in_memory(engine, "", "annotator")))
+
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    in_memory(engine, "a").unet.register_forward_pre_hook(exhausted)
+    with pytest.raises(JobError) as caught:
+        answers(engine, job("canny"))
+    assert caught.value.code == "out_of_memory"
+    gc.collect()
+    assert [one() for one in held] == [None, None]
+    assert painted(engine, job("canny")).any()
+
+
+def test_files_that_were_replaced_are_loaded_anew(models, tiny_folder, monkeypatch) -> None:
+    monkeypatch.setattr(annotators, "SIDE", SIDE)
+    put_annotator(models)
+    engine = engine_with(models)
+
+    def made() -> list[np.ndarray]:
+        traced = np.frombuffer(answers(engine, trace())[0].picture.data, np.uint8)
+        return [traced, painted(engine, job("tile"))]
+
+    before = made()
+    put_annotator(models, seed=9)
+    make_net(tiny_folder / "unet", models / "controlnet" / "tile", seed=9)
+    assert all((one != other).any() for one, other in zip(before, made(), strict=True))
+
+
+def test_live_painting_keeps_its_net_and_goes_on_when_it_had_to_leave(models, sizes) -> None:
+    model, net = sizes
+    engine = engine_with(models, model + round(2.5 * net))
+    settings = opened(SIDE, SIDE, model="a", controls=(Control(kind="tile"),))
+    easel = Easel(settings, scenery(SIDE, SIDE), engine)
+    easel.key()
+    assert easel.paint()
+    net_of_it = weakref.ref(in_memory(engine, "", "ControlNet"))
+    painted(engine, job("canny"))
+    easel.brush(Rect(10, 10, 20, 20))
+    assert easel.paint()
+    painted(engine, job("soft_edge"))
+    assert net_of_it() is not None, "painting live is using it"
+    painted(engine, job("canny"))
+    gc.collect()
+    assert net_of_it() is None, "something still holds the net"
+    easel.brush(Rect(30, 10, 20, 20))
+    assert easel.paint()
