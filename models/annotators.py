@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from velatura.models.errors import ModelError
+from velatura.models.openpose import BODY, FACE, HAND, load_openpose
 from velatura.models.weights import check_safetensors
 
 if TYPE_CHECKING:
@@ -36,13 +37,19 @@ class Annotator:
 
     needs    names of its files without ``.safetensors``, or of the one folder that it is
     source   where a painter gets them
-    load     (path of each of ``needs``, device) -> Draw; imports torch
+    load     (what ``paths`` gives, device) -> Draw; imports torch
+    also     names of more files, each used where it is there
     """
 
     kind: str
     needs: tuple[str, ...]
     source: str
     load: Callable[[Sequence[Path], Any], Draw]
+    also: tuple[str, ...] = ()
+
+    def paths(self, there: Mapping[str, Path]) -> list[Path]:
+        """Of its files that are ``there`` (name -> path), among them all that it needs."""
+        return [there[name] for name in (*self.needs, *self.also) if name in there]
 
 
 def find_annotator(kind: str, there: Mapping[str, Path]) -> Annotator | None:
@@ -57,7 +64,7 @@ def load_annotator(one: Annotator, there: Mapping[str, Path], device: Any) -> Dr
     """Raises ModelError (``unsupported``) when its files are broken or those of something else."""
     from safetensors import SafetensorError
 
-    paths = [there[name] for name in one.needs]
+    paths = one.paths(there)
     for path in paths:
         if path.is_file():
             check_safetensors(path)
@@ -68,7 +75,8 @@ def load_annotator(one: Annotator, there: Mapping[str, Path], device: Any) -> Dr
             raise
         raise ModelError(
             "unsupported",
-            f"{FOLDER}/{paths[0].name} does not load as the detector for {one.kind}: get it again.",
+            f"{FOLDER}/{' or '.join(path.name for path in paths)} does not load as the detector "
+            f"for {one.kind}: get it again.",
             field="controls",
         ) from error
 
@@ -188,18 +196,7 @@ def _normalbae(paths: Sequence[Path], device: Any) -> Draw:
 
 
 def _openpose(paths: Sequence[Path], device: Any) -> Draw:
-    from controlnet_aux.open_pose import OpenposeDetector, util
-    from controlnet_aux.open_pose.body import Body
-    from controlnet_aux.open_pose.model import bodypose_model
-
-    # Its own constructor reads a pickle.
-    body = Body.__new__(Body)
-    body.model = bodypose_model()
-    body.model.load_state_dict(util.transfer(body.model, _weights(paths[0])))
-    body.model.eval()
-    body.to(device)
-    # Hands and faces have nets of their own, which this detector does without.
-    return _drawn_by(OpenposeDetector(body), include_hand=False, include_face=False)
+    return _drawn_by(load_openpose({path.stem: _weights(path) for path in paths}, device))
 
 
 def _midas(paths: Sequence[Path], device: Any) -> Draw:
@@ -287,7 +284,7 @@ ANNOTATORS: tuple[Annotator, ...] = (
     Annotator("line", ("sk_model",), _file("sk_model"), _lineart),
     Annotator("straight", ("mlsd_large_512_fp32",), _file("mlsd_large_512_fp32"), _mlsd),
     Annotator("normal", ("scannet",), _file("scannet", "pt"), _normalbae),
-    Annotator("pose", ("body_pose_model",), _file("body_pose_model"), _openpose),
+    Annotator("pose", (BODY,), _file(BODY), _openpose, also=(HAND, FACE)),
     Annotator(
         "depth",
         (_DEPTH_ANYTHING,),

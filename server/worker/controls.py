@@ -47,7 +47,7 @@ class ControlsInMemory:
         """What control_map makes of ``picture``, by trained weights where there are any."""
         there = self._library.annotators() if derived else {}
         one = find_annotator(kind, there)
-        files = [file for name in one.needs for file in files_of(there[name])] if one else []
+        files = [file for path in one.paths(there) for file in files_of(path)] if one else []
         stamps = tuple(map(stamp_of, files))
 
         def make() -> np.ndarray:
