@@ -46,7 +46,10 @@ class Controller(QtCore.QObject):
         self._panel, self._link, self._find_active = panel, link, active_document
         self._paintings: dict[str, Painting] = {}
         self._tracings: dict[str, Tracing] = {}
-        self._open: dict[str, m.Progress | None] = {}  # jobs without a final answer, in order
+        self._server = ""  # the id of the one that paints
+        # Of each server: jobs without a final answer, in order.
+        self._asked: dict[str, dict[str, m.Progress | None]] = {}
+        self._models: dict[str, str] = {}  # what the painter chose at servers that rest
         self._arrivals: dict[str, int] = {}
         self._limits: m.Limits | None = None
         self._is_connected = False
@@ -64,9 +67,8 @@ class Controller(QtCore.QObject):
         panel.recipe.removed.connect(self.results.show_past)
         panel.guide.traced.connect(self._trace)
         panel.sent_row.wanted.connect(self._show_sent)
-        panel.connection.start_server.connect(link.start_server)
         link.state_changed.connect(self._link_changed)
-        link.catalogue.connect(panel.show_models)
+        link.catalogue.connect(self._offer)
         link.addons.connect(panel.show_addons)
         link.styles.connect(panel.show_styles)
         link.limits.connect(self._limit)
@@ -74,6 +76,42 @@ class Controller(QtCore.QObject):
         link.control_map.connect(self._traced)
         link.failed.connect(self._failed)
         link.news.connect(self._news)
+
+    # The server
+
+    def switch(self, server: str) -> None:
+        """Another one paints from now on, or the same anew; what was asked of each stays with it."""
+        model = self._panel.model.model
+        if model is not None:
+            self._models[self._server] = model.name
+        self._server = server
+        self._limits = None
+        self.preview.end()
+        self._show_progress()
+
+    def remove_server(self, server: str, name: str) -> None:
+        """It is used no more; what it still owes may be asked of the one that paints now."""
+        jobs = self._asked.pop(server, {})
+        owed = [self._paintings[job] for job in jobs if job in self._paintings]
+        for job in jobs:
+            self._link.cancel(job)
+
+        def ask_here() -> None:
+            for painting in owed:
+                self._again(painting)
+
+        if owed:
+            said = tr('"{name}" was removed before all its pictures came.', name=name)
+            self._panel.notice.say(said, ask_here, tr("Ask again here"))
+
+    @property
+    def _open(self) -> dict[str, m.Progress | None]:
+        """What was asked of the server that paints."""
+        return self._asked.setdefault(self._server, {})
+
+    def _offer(self, models: tuple[m.ModelInfo, ...]) -> None:
+        self._panel.show_models(models)
+        self._panel.model.combo.choose(self._models.pop(self._server, ""))
 
     # Looking at the canvas
 
@@ -290,6 +328,7 @@ class Controller(QtCore.QObject):
                 self.preview.show(event, self._paintings.get(event.job))
 
     def _show_progress(self) -> None:
+        self._panel.connection.show_owed({id: len(jobs) for id, jobs in self._asked.items()})
         self._panel.show_painting(bool(self._open))
         if not self._open:
             return
@@ -326,6 +365,7 @@ class Controller(QtCore.QObject):
         self._panel.notice.say(tr(error.message), again)
 
     def _close(self, job: str) -> None:
-        self._open.pop(job, None)
+        for jobs in self._asked.values():
+            jobs.pop(job, None)
         self.preview.end()
         self._show_progress()

@@ -12,10 +12,14 @@ _MOST_KRITAS = 8
 
 
 class SessionFile:
-    """``krita-session-N`` in Velatura's folder, N being the first that no running Krita holds."""
+    """``krita-session-N`` in Velatura's folder, N being the first that no running Krita holds.
 
-    def __init__(self, folder: Path) -> None:
+    server: the id of a server elsewhere; its files are named ``krita-session-ID-N``.
+    """
+
+    def __init__(self, folder: Path, server: str = "") -> None:
         self._folder = folder
+        self._name = f"krita-session-{server}-" if server else "krita-session-"
         self._lock: QtCore.QLockFile | None = None
         self._path: Path | None = None
         self._session: str | None = None
@@ -50,7 +54,7 @@ class SessionFile:
         if self._path is not None or not self._folder.is_dir():
             return
         for number in range(1, _MOST_KRITAS + 1):
-            path = self._folder / f"krita-session-{number}"
+            path = self._folder / f"{self._name}{number}"
             lock = QtCore.QLockFile(str(path) + ".lock")
             lock.setStaleLockTime(0)  # only a dead process loses its lock, not a slow one
             if lock.tryLock(0):

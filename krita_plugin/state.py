@@ -71,6 +71,8 @@ AUTOMATIC_VARIANTS = 3
 _LIVE_SAMPLER = "LCM"
 # How many prompts of earlier presses are remembered.
 MOST_PROMPTS = 50
+# The widest soft edge, in canvas pixels.
+WIDEST_EDGE = 512
 # Instead of a layer: the server traces the guide from the picture.
 DERIVED = "derived"
 
@@ -164,22 +166,24 @@ class Memory:
         }
 
     @classmethod
-    def from_json(cls, value: Any) -> Memory:
+    def from_json(cls, value: Any, first: Memory | None = None) -> Memory:
         """Every field that is missing or out of range takes its first value."""
         value = value if isinstance(value, dict) else {}
-        strengths = dict(FIRST_STRENGTHS)
+        first = first or cls(FIRST_STRENGTHS)
+        strengths = dict(first.strengths)
         kept = value.get("strengths")
         for name, percent in kept.items() if isinstance(kept, dict) else ():
             if name in strengths and isinstance(percent, int) and 1 <= percent <= 100:
                 strengths[name] = percent
-        variants, model, style = (value.get(name) for name in ("variants", "model", "style"))
-        prompts = value.get("prompts")
+        source, variants, model, style, prompts = (
+            value.get(name) for name in ("paint_from", "variants", "model", "style", "prompts")
+        )
         return cls(
             strengths=strengths,
-            paint_from=_one_of((VISIBLE, LAYER), value.get("paint_from"), AUTOMATIC),
+            paint_from=source if source in (AUTOMATIC, VISIBLE, LAYER) else first.paint_from,
             variants=variants
             if isinstance(variants, int) and 0 <= variants <= m.MOST_VARIANTS
-            else 0,
+            else first.variants,
             model=model if isinstance(model, str) else "",
             style=style if isinstance(style, str) else "",
             prompts=tuple(x for x in prompts if isinstance(x, str))[:MOST_PROMPTS]
@@ -196,10 +200,6 @@ class Memory:
 
     def with_strength(self, action: str, percent: int) -> Memory:
         return replace(self, strengths={**self.strengths, action: percent})
-
-
-def _one_of(allowed: tuple[str, ...], value: Any, first: str) -> str:
-    return value if value in allowed else first
 
 
 def automatic_variants(action: str, device: str) -> int:
@@ -219,6 +219,7 @@ def action_at(action: str, percent: int) -> str:
 
 NO_SERVER = "no server"
 CONNECTING = "connecting"
+UNREACHABLE = "unreachable"
 REFUSED = "refused"
 LOADING = "loading"
 READY = "ready"

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...protocol.region import CONTEXTS
 from ..qt import QtWidgets, Signal
+from ..state import WIDEST_EDGE
 from .parts import Combo, column, label, row, spin
 from .words import tr
 
@@ -17,7 +18,6 @@ _CONTEXTS = {
 }
 # The spin box's lowest value stands for what suits the selection.
 _AUTOMATIC = -1
-_WIDEST = 512
 
 
 class AreaGroup(QtWidgets.QWidget):
@@ -31,7 +31,7 @@ class AreaGroup(QtWidgets.QWidget):
         self.context = Combo("context", tip)
         self.context.offer([(name, tr(_CONTEXTS[name])) for name in CONTEXTS])
         edge = tr("How far the new layer fades out inside the selection's edge (feather); 0: hard")
-        self.edge = spin("soft_edge", _AUTOMATIC, _WIDEST, _AUTOMATIC, " px", edge)
+        self.edge = spin("soft_edge", _AUTOMATIC, WIDEST_EDGE, _AUTOMATIC, " px", edge)
         self.edge.setSpecialValueText(tr("Automatic"))
         self.outline = QtWidgets.QCheckBox(tr("Keep outline"))
         self.outline.setObjectName("keep_outline")
@@ -55,8 +55,12 @@ class AreaGroup(QtWidgets.QWidget):
 
     def choose(self, context: str, soft_edge: int | None, keep_outline: bool) -> None:
         self.context.choose(context)
-        self.edge.setValue(_AUTOMATIC if soft_edge is None else soft_edge)
+        self.show_edge(soft_edge)
         self.outline.setChecked(keep_outline)
+
+    def show_edge(self, width: int | None) -> None:
+        """Canvas pixels, None for what suits the selection."""
+        self.edge.setValue(_AUTOMATIC if width is None else width)
 
     def show_soft_edge(self, width: int | None) -> None:
         """The width that Automatic means for this selection; None when nothing is selected."""

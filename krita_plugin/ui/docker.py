@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from krita import DockWidget, Krita
 
 from ...protocol.discovery import data_folder
-from .. import preferences
+from .. import defaults, preferences
 from ..actions import KEY_ACTIONS
 from ..controller import Controller
 from ..document import active_document
@@ -18,6 +19,7 @@ from ..live_desk import LiveDesk
 from ..overlay import Overlay
 from ..qt import QtCore, QtGui, QtWidgets
 from ..results import Shown
+from ..server_desk import ServerDesk
 from ..state import Memory
 from ..view import active_view
 from .folders import use_folder
@@ -38,7 +40,9 @@ class Docker(DockWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setWindowTitle("Velatura")
-        self.panel = Panel(_recall(), self)
+        self._chosen, wrong = preferences.load(data_folder())
+        self.panel = Panel(Memory.from_json(_read(_MEMORY), self._chosen.memory), self)
+        defaults.use(self.panel, self._chosen, ["soft_edge"])  # the others are remembered
         self.setWidget(self.panel)
         self.panel.remembered.connect(self._remember)
         self.panel.notice.said.connect(self._say_unseen)
@@ -49,14 +53,17 @@ class Docker(DockWidget):
         self.panel.live_options.choose(LiveChoice.from_json(_read(_LIVE)))
         self.live = LiveDesk(self.panel, self.link, active_document, self)
         self.live.remembered.connect(lambda choice: _write(_LIVE, choice.to_json()))
-        chosen, wrong = preferences.load(data_folder())
-        self._settings = SettingsDialog(chosen, self)
+        self.servers = ServerDesk(self.panel, self.link, self.controller, self)
+        self.servers.told.connect(self._say)
+        self.panel.connection.chosen.connect(self._choose_server)
+        self._settings = SettingsDialog(self)
         self._settings.changed.connect(self._prefer)
-        self._settings.strengths_reset.connect(self.panel.reset_strengths)
+        self._settings.reset.connect(
+            lambda: defaults.use(self.panel, self._chosen, preferences.DEFAULTS)
+        )
         # Krita's dialog runs a loop of its own: not inside our button's signal.
         self._settings.shortcuts.connect(lambda: QtCore.QTimer.singleShot(0, _open_shortcuts))
         self.panel.connection.settings_wanted.connect(self._show_settings)
-        self._follow_preferences(chosen)
         if wrong:
             self.panel.notice.say(wrong)
         self._over = Overlay(self)
@@ -75,7 +82,7 @@ class Docker(DockWidget):
         self._history: Any = None
         self._heard = ""
         QtWidgets.QApplication.instance().aboutToQuit.connect(self.link.stop)
-        self.link.start()
+        self._follow_preferences()
 
     def run(self, action: str) -> None:
         """Do what a key of the painter's means (a name of KEY_ACTIONS)."""
@@ -98,21 +105,37 @@ class Docker(DockWidget):
         self.panel.notice.say(use_folder(data_folder(), path))
 
     def _show_settings(self) -> None:
+        # Another window may have changed them; which server paints is each window's own.
+        stored, wrong = preferences.load(data_folder())
+        self._chosen = replace(stored, server=self._chosen.server)
+        self._follow_preferences()
+        if wrong:
+            self.panel.notice.say(wrong)
+        self._settings.show_preferences(self._chosen)
         self._settings.show()
         self._settings.raise_()
 
-    def _prefer(self, chosen: preferences.Preferences) -> None:
-        self._follow_preferences(chosen)
+    def _prefer(self, changes: dict[str, Any]) -> None:
+        self._chosen = replace(self._chosen, **changes)
+        self._follow_preferences()
+        defaults.use(self.panel, self._chosen, set(changes) & set(preferences.DEFAULTS))
         try:
-            preferences.save(data_folder(), chosen)
+            preferences.save(data_folder(), self._chosen, changes)
         except OSError as error:
             self.panel.notice.say(
                 tr("The settings could not be saved: {why}.", why=error.strerror or error)
             )
 
-    def _follow_preferences(self, chosen: preferences.Preferences) -> None:
-        self.controller.results.most_bytes = chosen.history_bytes
-        self.panel.limit_prompts(chosen.prompts)
+    def _choose_server(self, server: str) -> None:
+        if server == self._chosen.chosen.id:
+            self.servers.use(self._chosen.chosen)
+        else:
+            self._prefer({"server": server})
+
+    def _follow_preferences(self) -> None:
+        self.controller.results.most_bytes = self._chosen.history_bytes
+        self.panel.limit_prompts(self._chosen.prompts)
+        self.servers.follow(self._chosen)
 
     def _say_unseen(self, sentence: str) -> None:
         """In canvas-only mode nobody sees the docker's line."""
@@ -172,7 +195,3 @@ def _read(name: str) -> Any:
         return json.loads(Krita.instance().readSetting(_SETTINGS, name, "{}"))
     except ValueError:  # damaged settings: first values
         return None
-
-
-def _recall() -> Memory:
-    return Memory.from_json(_read(_MEMORY))

@@ -27,6 +27,7 @@ from ..state import (
     automatic_variants,
 )
 from .area import AreaGroup
+from .arrange import arrange
 from .chance import ChanceRow
 from .connection import ConnectionRow
 from .expand import ExpandRow
@@ -34,7 +35,6 @@ from .guide import GuideGroup
 from .live import LiveOptions, LiveRow
 from .model import ModelGroup
 from .notice import Notice
-from .parts import SPACING, column
 from .past import PastGroup
 from .press import PressRow
 from .progress import ProgressGroup
@@ -52,7 +52,8 @@ class Panel(QtWidgets.QWidget):
     """Signals are the painter's wishes; methods show what has become of them.
 
     pressed: paint ``action`` with ``settings``. entered: the pen came into the docker.
-    remembered: ``memory`` changed. desk_changed: ``desk`` may have. left: the canvas is where the painter goes on.
+    remembered: ``memory`` changed. desk_changed: ``desk`` may have. left: the canvas is where the
+    painter goes on.
     escaped: the picture so far should leave the canvas; the painting goes on.
     """
 
@@ -95,7 +96,7 @@ class Panel(QtWidgets.QWidget):
         self.live_options = LiveOptions()
         self.style_row = StyleRow()
         self.model = ModelGroup()
-        self._arrange()
+        self._scroll = arrange(self)
         self.prompts.show_past(self.memory.prompts)
         self.source.combo.choose(self.memory.paint_from)
         self.chance.variants.setValue(self.memory.variants)
@@ -104,56 +105,11 @@ class Panel(QtWidgets.QWidget):
         self._connect()
         self._show_action()
 
-    def _arrange(self) -> None:
-        options = QtWidgets.QWidget()
-        below = column(options)
-        # What comes and goes scrolls too: a small docker keeps the prompt and the button.
-        for group in (
-            self.notice,
-            self.progress.note,
-            self.progress.picture,
-            self.live.picture,
-            self.remarks,
-            self.strip,
-            self.strip.look,
-            self.live_options,
-            self.source,
-            self.area,
-            self.sent_row,
-            self.chance,
-            self.style_row,
-            self.model,
-            self.guide,
-            self.past,
-        ):
-            below.addWidget(group)
-        below.addStretch(1)
-        scroll = QtWidgets.QScrollArea()
-        scroll.setObjectName("options")
-        scroll.setWidget(options)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumSize(0, 60)
-        self._scroll = scroll
-        lines = column(self, margin=SPACING)
-        for group in (
-            self.connection,
-            self.prompts,
-            self.recipe,
-            self.strength,
-            self.expand,
-            self.press,
-            self.progress,
-            self.live,
-        ):
-            lines.addWidget(group)
-        lines.addWidget(scroll, 1)
-
     def _connect(self) -> None:
         self.prompts.submitted.connect(self.pressed)
         self.prompts.left.connect(self.left)
-        self.notice.said.connect(lambda sentence: self._scroll.verticalScrollBar().setValue(0))
+        self.strip.came.connect(lambda: self._scroll_to(self.strip))
+        self.notice.said.connect(lambda sentence: self._scroll_to(self.notice))
         for changed in (self.prompts.changed, self.guide.changed, self.source.changed):
             changed.connect(self.desk_changed)
         self.press.pressed.connect(self.pressed)
@@ -259,8 +215,8 @@ class Panel(QtWidgets.QWidget):
             self.prompts.show_past(self.memory.prompts)
             self.remembered.emit()
 
-    def reset_strengths(self) -> None:
-        self.memory = replace(self.memory, strengths=FIRST_STRENGTHS)
+    def set_strength(self, action: str, percent: int) -> None:
+        self.memory = self.memory.with_strength(action, percent)
         self._show_action()
         self.remembered.emit()
 
@@ -323,6 +279,10 @@ class Panel(QtWidgets.QWidget):
 
     # Inside
 
+    def _scroll_to(self, group: QtWidgets.QWidget) -> None:
+        # Shown just now: it has its place only after the layout.
+        QtCore.QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(group, 0, 0))
+
     def _choose(self, action: str) -> None:
         self._choice = action
         self._show_action()
@@ -333,9 +293,7 @@ class Panel(QtWidgets.QWidget):
             self._selection_action = action
             if self._choice:
                 self._choice = action
-        self.memory = self.memory.with_strength(action, percent)
-        self._show_action()
-        self.remembered.emit()
+        self.set_strength(action, percent)
 
     def _model_changed(self) -> None:
         model = self.model.model

@@ -39,10 +39,11 @@ class Thumbnail:
 class Strip(QtWidgets.QWidget):
     """The painter taps a thumbnail to see it, and ticks several to keep them together.
 
-    chosen(key or None): this one is looked at. compared(bool): the canvas as it was. kept(keys, with
+    came: pictures wait where none did. chosen(key or None): this one is looked at. compared(bool): the canvas as it was. kept(keys, with
     mask), discarded(keys), starred(key, bool): decided.
     """
 
+    came = Signal()
     chosen = Signal(object)
     compared = Signal(bool)
     kept = Signal(object, bool)
@@ -135,6 +136,7 @@ class Strip(QtWidgets.QWidget):
 
     def show_pictures(self, pictures: Sequence[Thumbnail], choose: Key | None = None) -> None:
         """Show these, look at ``choose``, or at what was looked at, or at what took its place."""
+        were_none = not self.pictures
         ticked = set(self._ticked())
         before, line = self.current, self.list.currentRow()
         keys = [picture.key for picture in pictures]
@@ -164,6 +166,8 @@ class Strip(QtWidgets.QWidget):
         self.look.setVisible(bool(keys))
         self._reset_compare()
         self._describe()
+        if keys and were_none:
+            self.came.emit()
 
     def show_remark(self, remark: str) -> None:
         self.remark.setText(remark)

@@ -6,8 +6,7 @@ import importlib
 from dataclasses import replace
 
 import pytest
-from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtWidgets
-from velatura.krita_plugin.ui.panel import Panel
+from velatura.krita_plugin.qt import QT_MAJOR, Qt
 from velatura.protocol import messages as m
 
 QTest = importlib.import_module(f"PyQt{QT_MAJOR}.QtTest").QTest
@@ -39,16 +38,8 @@ ADDONS = (
 )
 
 
-@pytest.fixture(scope="session")
-def app():
-    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-
-
 @pytest.fixture
-def panel(app):
-    panel = Panel()
-    panel.resize(260, 480)
-    panel.show()
+def panel(panel, app):
     panel.show_models((MODEL, LARGE))
     panel.show_addons(ADDONS)
     panel.activateWindow()

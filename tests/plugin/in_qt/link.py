@@ -10,100 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "server"))
-
 from harness import ServerProcess, generate
 from velatura.krita_plugin import state
 from velatura.krita_plugin.launch import server_environment
-from velatura.krita_plugin.link import Link
-from velatura.krita_plugin.qt import QtCore
 from velatura.krita_plugin.session_file import SessionFile
 from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
-
-
-@pytest.fixture(scope="session")
-def app():
-    return QtCore.QCoreApplication.instance() or QtCore.QCoreApplication([])
-
-
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "velatura"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def serve(folder):
-    servers = []
-
-    def start(**settings):
-        servers.append(ServerProcess(folder, **settings))
-        return servers[-1].start()
-
-    yield start
-    for server in servers:
-        if server.process is not None and server.process.poll() is None:
-            server.stop()
-
-
-class Painter:
-    """The GUI's side: what the link has said, in order."""
-
-    def __init__(self, app, folder, places=True):
-        self.app, self.link = app, Link(folder)
-        self.states, self.models, self.results, self.errors, self.news = [], [], [], [], []
-        self.link.state_changed.connect(self.states.append)
-        self.link.catalogue.connect(self.models.append)
-        self.maps = []
-        self.link.control_map.connect(self.maps.append)
-        self.link.failed.connect(self.errors.append)
-        self.link.result.connect(self._arrived)
-        self.link.news.connect(lambda: self.news.extend(self.link.take_news()))
-        self.places = places
-        self.link.start()
-
-    def _arrived(self, result):
-        self.results.append(result)
-        if self.places:
-            self.link.placed(result.job, result.variant)
-
-    def until(self, condition, seconds=30, what=""):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, (what, self.states, self.errors)
-            self.app.processEvents()
-            time.sleep(0.005)
-
-    def rest(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.app.processEvents()
-            time.sleep(0.005)
-
-    def ready(self):
-        self.until(lambda: self.states and self.states[-1].kind == state.READY, what="ready")
-        self.until(lambda: self.models)
-
-    @property
-    def kinds(self):
-        return [each.kind for each in self.states]
-
-
-@pytest.fixture
-def painter(app, folder):
-    painters = []
-
-    def make(**options):
-        painters.append(Painter(app, folder, **options))
-        return painters[-1]
-
-    yield make
-    for each in painters:
-        each.link.stop()
 
 
 def jobs_of(folder):

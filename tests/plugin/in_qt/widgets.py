@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -51,21 +50,6 @@ MODEL = m.ModelInfo(
     steps=7,
     guidance=3.5,
 )
-
-
-@pytest.fixture(scope="session")
-def app():
-    assert int(os.environ["VELATURA_QT"]) == QT_MAJOR
-    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
-
-
-@pytest.fixture
-def panel(app):
-    panel = Panel()
-    panel.resize(260, 480)
-    panel.show()
-    app.processEvents()
-    return panel
 
 
 def find(panel, name):
@@ -185,10 +169,16 @@ def test_the_buttons_say_what_the_painter_wants(panel, app):
 
 
 def test_the_light_says_why_and_offers_to_start_only_when_that_helps(panel):
-    for kind in (state.READY, state.LOADING, state.REFUSED, state.RESTARTING, state.CONNECTING):
+    for kind in (state.READY, state.LOADING, state.RESTARTING, state.CONNECTING):
         panel.show_link(LinkState(kind, "Because."))
         assert not find(panel, "start_server").isVisible()
         assert find(panel, "reason").text() == "Because."
+        assert not find(panel, "why").isVisible()
+    for kind in (state.REFUSED, state.UNREACHABLE, state.FAILED):
+        panel.show_link(LinkState(kind, "Because."))
+        assert not find(panel, "start_server").isVisible()
+        assert find(panel, "why").text() == "Because."
+        assert find(panel, "why").isVisible()
     panel.show_link(LinkState(state.NO_SERVER, "None."))
     assert find(panel, "start_server").isVisible()
 
