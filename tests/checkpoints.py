@@ -180,7 +180,9 @@ def make_net(unet: Path, folder: Path | None = None, seed: int = 0, **union: int
     from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
 
     def net() -> Any:
-        config = {**UNet2DConditionModel.load_config(unet), "in_channels": 4}
+        # Nets have four channels and are not told the guidance, whatever their UNet takes.
+        plain = {"in_channels": 4, "time_cond_proj_dim": None}
+        config = {**UNet2DConditionModel.load_config(unet), **plain}
         like = UNet2DConditionModel.from_config(config)
         if union:
             made = ControlNetUnionModel.from_unet(like)

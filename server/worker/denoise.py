@@ -8,7 +8,7 @@ exactly the source's at the end, for every sampler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from diffusers import ControlNetModel, SchedulerMixin
 from velatura.models.families.base import Loaded
 from velatura.models.samplers import SAMPLERS
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.pipelines import make_pipeline
+from velatura.server.worker.pipelines import make_pipeline, told_guidance
 from velatura.server.worker.plan import LATENT_CELL, JobPlan, passes
 from velatura.server.worker.text import Text
 from velatura.server.worker.tiles import tiled
@@ -150,8 +150,14 @@ def denoise(
         latents = renoise(ground.start, noise, scheduler, first)
     latents = hold(latents, first)
 
+    guides = _guides(conditioning)
+    telling: AbstractContextManager[None] = nullcontext()
+    if nets and loaded.unet.config.time_cond_proj_dim is not None:
+        # diffusers' pipelines with ControlNets that start from a picture guide it as any other.
+        telling = told_guidance(loaded.unet, guides["guidance_scale"])
+        guides["guidance_scale"] = 1.0
     tiles = tiled(loaded.unet, nets, plan.tiles, ground.mask, check)
-    with _watch(loaded.unet) as seen, tiles:
+    with _watch(loaded.unet) as seen, tiles, telling:
 
         def after_step(_: Any, step: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             now = tensors["latents"]
@@ -167,7 +173,7 @@ def denoise(
 
         return pipeline(
             **_inputs(loaded, plan, latents, scheduler, ground),
-            **_guides(conditioning),
+            **guides,
             num_inference_steps=plan.steps,
             # The half keeps int(steps * strength) from losing a step to rounding.
             strength=min(1.0, (plan.run + 0.5) / plan.steps),

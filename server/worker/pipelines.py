@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -92,6 +93,26 @@ _SDXL: _Table = {
     ("inpaint", True): _XLControlNetInpaint,
 }
 _PIPELINES: dict[str, _Table] = {"sd15": _SD, "sd2": _SD, "sdxl": _SDXL}
+
+
+@contextmanager
+def told_guidance(unet: torch.nn.Module, guidance: float) -> Iterator[None]:
+    """While it lasts, a UNet that takes the guidance scale as an input is told ``guidance``.
+
+    LCM's own are distilled with it (Luo et al. 2023, section 4.3) and run once a step.
+    """
+    scale = torch.tensor([guidance - 1])
+    width = unet.config.time_cond_proj_dim
+    told = StableDiffusionImg2ImgPipeline.get_guidance_scale_embedding(None, scale, width)
+
+    def tell(_: Any, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return inputs, {**named, "timestep_cond": told.to(inputs[0])}
+
+    handle = unet.register_forward_pre_hook(tell, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def make_pipeline(

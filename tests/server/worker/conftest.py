@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import MAKERS
 from painting import make_tiny_engine
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.server.worker.engine import Engine
@@ -29,6 +30,16 @@ def inpaint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unet = UNet2DConditionModel.from_config({**config, "in_channels": 9})
     unet.save_pretrained(folder / "unet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of each of MAKERS."""
+    root = tmp_path_factory.mktemp("families")
+    made = {name: root / name / "tiny" for name in MAKERS}
+    for name, folder in made.items():
+        MAKERS[name](folder)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import parse
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import embed
-from velatura.server.worker.vae import decode
+from velatura.server.worker.vae import decode, encode
 
 SIDE = 64
 
@@ -103,8 +103,9 @@ def test_generate_gives_the_pixels_of_the_stock_pipeline(folder: Path, sampler: 
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["guide", "estimated"])
-def test_depth_at_full_strength_gives_the_pixels_of_the_stock_pipeline(
-    depth_folder: Path, given: bool
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_depth_gives_the_latents_of_the_stock_pipeline(
+    depth_folder: Path, strength: float, given: bool
 ) -> None:
     """The stock pipeline draws its noise after a sample of the autoencoder: it gets ours instead."""
     from diffusers import StableDiffusionDepth2ImgPipeline
@@ -113,7 +114,8 @@ def test_depth_at_full_strength_gives_the_pixels_of_the_stock_pipeline(
     library = Library([], starter=depth_folder)
     loaded = library.load("tiny", "cpu", torch.float32, lambda *_: None)
     picture = scenery(SIDE, SIDE)
-    request = ask(picture, action="refine", guidance=4.0, **guide(slope() if given else None))
+    job = {"action": "refine", "guidance": 4.0, "strength": strength}
+    request = ask(picture, **job, **guide(slope() if given else None))
     area = area_of(request)
     plan = make_plan(request, library.models()[0], selected_rect(area))
     scene = make_scene(request, plan, area)
@@ -123,11 +125,12 @@ def test_depth_at_full_strength_gives_the_pixels_of_the_stock_pipeline(
 
     depth, _ = depth_of(request, plan, scene, loaded.estimate_depth, as_it_is)
     texts = [embed(parse(text), loaded) for text in ("a red house", "night")]
+    source = encode(picture[..., :3].astype(np.float32) / 255, loaded) if strength < 1 else None
     ours = denoise(
         loaded,
         plan,
         make_scheduler("DDIM", loaded.scheduler_config),
-        Ground(None, None, None, depth=depth),
+        Ground(source, source, None, depth=depth),
         Conditioning(texts[0], texts[1], 4.0),
         7,
         lambda *_: None,
@@ -144,13 +147,15 @@ def test_depth_at_full_strength_gives_the_pixels_of_the_stock_pipeline(
     )
     stock.set_progress_bar_config(disable=True)
     noise = torch.randn(1, 4, SIDE // 8, SIDE // 8, generator=torch.Generator().manual_seed(7))
-    stock.prepare_latents = lambda *_: noise
+    stock.prepare_latents = lambda _, step, *__: (
+        noise if source is None else stock.scheduler.add_noise(source, noise, step)
+    )
     theirs = stock(
         "a red house",
         negative_prompt="night",
         image=Pillow.fromarray(picture[..., :3]),
         depth_map=torch.from_numpy(slope()[None].astype(np.float32)) if given else None,
-        strength=1.0,
+        strength=strength,
         num_inference_steps=request.steps,
         guidance_scale=4.0,
         output_type="latent",
