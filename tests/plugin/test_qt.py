@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from velatura.krita_plugin import qt
 from velatura.krita_plugin.qt import choose
 
 SAME_IN_BOTH = """
@@ -61,3 +64,9 @@ def test_the_environment_chooses_when_none_is_loaded():
     assert choose({}, {"VELATURA_QT": "6"}) == 6
     with pytest.raises(ImportError, match="must be 5 or 6"):
         choose({}, {"VELATURA_QT": "4"})
+
+
+def test_everything_else_gets_qt_from_there():
+    files = Path(qt.__file__).parent.rglob("*.py")
+    named = [path.name for path in files if re.search("PyQt[56]", path.read_text("utf-8"))]
+    assert named == ["qt.py"]
