@@ -32,7 +32,7 @@ NAME = "krita"
 # Seconds between attempts after failures in a row. Looking for a server costs one small read.
 BACK_OFF = (0.2, 0.4, 0.8, 1.5, 3.0)
 LOOK_EVERY = 0.5
-_NO_SERVER = LinkState(state.NO_SERVER, "No server is running.")
+_NO_SERVER = LinkState(state.NO_SERVER, "No server yet.")
 _STARTING = LinkState(state.CONNECTING, "The server is starting.")
 LiveMessage = m.LiveOpen | m.LiveSettings | m.LiveFrame | m.LiveClose
 

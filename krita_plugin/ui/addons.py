@@ -8,6 +8,7 @@ from typing import Any
 
 from ...protocol.messages import AddOnInfo
 from ..qt import Qt, QtCore, QtWidgets
+from .parts import TOUCH
 from .words import tr
 
 # The painter's word for what lies in one place, in the order of the menu.
@@ -35,6 +36,7 @@ class AddOnButton(QtWidgets.QToolButton):
         super().__init__(parent)
         self.setObjectName("prompt_add")
         self.setText("+")
+        self.setMinimumSize(TOUCH, TOUCH)
         self.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
         # The menu opens below; an arrow would only take room.
         self.setStyleSheet("QToolButton::menu-indicator { image: none; }")

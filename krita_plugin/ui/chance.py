@@ -6,7 +6,7 @@ from typing import Any
 
 from ...protocol.messages import LARGEST_SEED, MOST_VARIANTS
 from ..qt import QtGui, QtWidgets, Signal
-from .parts import column, label, row, spin
+from .parts import TOUCH, column, label, row, spin, tool_button
 from .words import tr
 
 
@@ -25,14 +25,12 @@ class ChanceRow(QtWidgets.QWidget):
         self.seed.setObjectName("seed")
         self.seed.setPlaceholderText(tr("random"))
         self.seed.setToolTip(tip)
-        self.seed.setMinimumWidth(30)
+        self.seed.setMinimumSize(30, TOUCH)
         # QIntValidator ends at 2**31 - 1, below the largest seed.
         self.seed.setValidator(QtGui.QDoubleValidator(0, LARGEST_SEED, 0, self.seed))
-        self.lock = QtWidgets.QToolButton()
-        self.lock.setObjectName("seed_lock")
+        lock = tr("On: paint with this seed again. Off: a new one at every press.")
+        self.lock = tool_button("seed_lock", tr("Lock"), lock)
         self.lock.setCheckable(True)
-        self.lock.setText(tr("Lock"))
-        self.lock.setToolTip(tr("On: paint with this seed again. Off: a new one at every press."))
         lines = column(self)
         lines.addLayout(row(label(tr("Variants")), self.variants, stretch=1))
         lines.addLayout(row(label(tr("Seed"), tip), self.seed, self.lock, stretch=1))

@@ -8,7 +8,7 @@ from typing import Any
 from .. import state
 from ..qt import QActionGroup, Qt, QtCore, QtGui, QtWidgets, Signal
 from ..state import LinkState
-from .parts import ElidedLabel, WrappedLabel, column, row
+from .parts import TOUCH, ElidedLabel, WrappedLabel, column, row, tool_button
 from .words import tr
 
 _COLORS = {
@@ -25,8 +25,6 @@ _COLORS = {
 _WRONG = (state.UNREACHABLE, state.REFUSED, state.FAILED)
 # Of a name in the menu, in pixels.
 _MENU_WIDTH = 300
-# Large enough for a pen, in pixels.
-_TALL = 24
 
 
 class Light(QtWidgets.QToolButton):
@@ -38,7 +36,7 @@ class Light(QtWidgets.QToolButton):
         self.setAutoRaise(True)
         self.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
         self.color = QtGui.QColor(_COLORS[state.CONNECTING])
-        self.setFixedSize(_TALL, _TALL)
+        self.setFixedSize(TOUCH, TOUCH)
 
     def paintEvent(self, event: Any) -> None:
         side = max(10, self.fontMetrics().ascent())
@@ -77,11 +75,8 @@ class ConnectionRow(QtWidgets.QWidget):
         self.button.setObjectName("start_server")
         self.button.setToolTip(tr("Start Velatura's server on this machine"))
         self.button.clicked.connect(lambda checked=False: self.start_server.emit())
-        self.gear = QtWidgets.QToolButton()
-        self.gear.setObjectName("settings")
-        self.gear.setText("\u2699")
+        self.gear = tool_button("settings", "\u2699", tr("Settings"))
         self.gear.setAutoRaise(True)
-        self.gear.setToolTip(tr("Settings"))
         self.gear.setAccessibleName(tr("Settings"))
         self.gear.clicked.connect(lambda checked=False: self.settings_wanted.emit())
         lines = column(self)

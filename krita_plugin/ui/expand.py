@@ -6,7 +6,7 @@ from typing import Any
 
 from ..canvas import NO_SIDES, Sides
 from ..qt import QtWidgets, Signal
-from .parts import label, row, spin
+from .parts import label, row, spin, tool_button
 from .words import tr
 
 _ARROWS = {
@@ -32,13 +32,9 @@ class ExpandRow(QtWidgets.QWidget):
         )
         self.sides = {}
         for side, (arrow, words) in _ARROWS.items():
-            button = QtWidgets.QToolButton()
-            button.setObjectName(f"enlarge_{side}")
-            button.setText(arrow)
-            button.setToolTip(tr(words))
-            button.setCheckable(True)
-            button.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
+            button = tool_button(f"enlarge_{side}", arrow, tr(words), shares=True)
             button.setMinimumWidth(20)
+            button.setCheckable(True)
             button.toggled.connect(lambda on: self.changed.emit())
             self.sides[side] = button
         self.by = spin("enlarge_by", 8, _MOST, _FIRST, " px", tr("By how much on each side"))

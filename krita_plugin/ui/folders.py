@@ -8,6 +8,7 @@ from typing import Any
 from ...protocol.discovery import read_model_folders, write_model_folders
 from ...protocol.errors import LocalError
 from ..qt import QtWidgets, Signal
+from .parts import TOUCH
 from .words import tr
 
 
@@ -20,6 +21,7 @@ class FolderButton(QtWidgets.QToolButton):
         super().__init__(parent)
         self.setObjectName("add_models")
         self.setText("+")
+        self.setMinimumSize(TOUCH, TOUCH)
         self.setToolTip(
             tr("Use the models of a ComfyUI, an A1111 or any folder; they stay where they are")
         )

@@ -8,7 +8,7 @@ from typing import Any
 from ...protocol.messages import MOST_CONTROLS
 from ..qt import QtWidgets, Signal
 from ..state import DERIVED, Guide
-from .parts import Combo, Fold, column, label, row, spin
+from .parts import Combo, Fold, column, label, row, spin, tool_button
 from .words import tr
 
 # Kind -> (painter's words, what the layer holds and the field's word), the most used first.
@@ -55,8 +55,8 @@ class GuideRow(QtWidgets.QFrame):
                 '"From the picture" traces it anew at every press.'
             ),
         )
-        self.remove = _button(f"guide_remove_{number}", "\u2715", tr("Remove this guide"))
-        self.trace = _button(
+        self.remove = tool_button(f"guide_remove_{number}", "\u2715", tr("Remove this guide"))
+        self.trace = tool_button(
             f"guide_trace_{number}",
             tr("Trace"),
             tr("Make this guide from what is visible, as a new layer (annotator, preprocessor)"),
@@ -131,7 +131,9 @@ class GuideGroup(Fold):
         self._barred: dict[str, str] = {}
         self._tips: dict[str, str] = {}
         self._layers: list[tuple[str, str]] = []
-        self.add = _button("guide_add", tr("Add guide"), tr("Follow one more layer (ControlNet)"))
+        self.add = tool_button(
+            "guide_add", tr("Add guide"), tr("Follow one more layer (ControlNet)")
+        )
         lines = column(self.body)
         self._lines = column()
         lines.addLayout(self._lines)
@@ -221,11 +223,3 @@ class GuideGroup(Fold):
             tr("Guides ({count})", count=len(self.rows)) if self.rows else tr("Guides")
         )
         self.changed.emit()
-
-
-def _button(name: str, text: str, tip: str) -> QtWidgets.QToolButton:
-    button = QtWidgets.QToolButton()
-    button.setObjectName(name)
-    button.setText(text)
-    button.setToolTip(tip)
-    return button

@@ -6,9 +6,9 @@ from typing import Any
 
 from ...protocol.messages import LARGEST_SEED, MOST_STEPS
 from ..live_area import SIDES, LiveChoice
-from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
+from ..qt import Qt, QtGui, QtWidgets, Signal
 from ..state import LAYER, VISIBLE
-from .parts import Combo, ElidedLabel, Fold, column, label, quiet_wheel, row, spin
+from .parts import Combo, ElidedLabel, Fold, column, label, quiet_wheel, row, spin, tool_button
 from .progress import Picture
 from .words import tr
 
@@ -29,28 +29,21 @@ class LiveRow(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.switch = QtWidgets.QToolButton()
-        self.switch.setObjectName("live")
-        self.switch.setText(tr("Live"))
+        switch = tr("The polished picture follows the brush (image to image at every stroke)")
+        self.switch = tool_button("live", tr("Live"), switch)
         self.switch.setCheckable(True)
-        self.switch.setToolTip(
-            tr("The polished picture follows the brush (image to image at every stroke)")
-        )
         self.light = QtWidgets.QLabel(_AT_REST)
         self.light.setObjectName("live_light")
         self.light.setToolTip(tr("Full while a picture is being painted"))
         self.words = ElidedLabel("live_words")
         self.picture = _LivePicture()
-        self.pause = _button("live_pause", "", tr("Stop painting live; the canvas is left alone"))
+        stop = tr("Stop painting live; the canvas is left alone")
+        self.pause = tool_button("live_pause", "", stop, shares=True)
         self.pause.setCheckable(True)
-        self.keep = _button(
-            "live_keep", tr("Keep"), tr("Make this picture a layer and switch Live off")
-        )
-        self.keep_on = _button(
-            "live_keep_on",
-            tr("Keep, go on"),
-            tr("Make this picture a hidden layer, and go on painting live"),
-        )
+        keep = tr("Make this picture a layer and switch Live off")
+        self.keep = tool_button("live_keep", tr("Keep"), keep, shares=True)
+        keep_on = tr("Make this picture a hidden layer, and go on painting live")
+        self.keep_on = tool_button("live_keep_on", tr("Keep, go on"), keep_on, shares=True)
         lines = column(self)
         lines.addLayout(row(self.switch, self.light, self.words, stretch=2))
         self.body = QtWidgets.QWidget()
@@ -129,15 +122,14 @@ class LiveOptions(QtWidgets.QWidget):
         self.follow = QtWidgets.QCheckBox(tr("Follow view"))
         self.follow.setObjectName("live_follow")
         self.follow.setToolTip(tr("Where nothing is selected: paint the middle of what is seen"))
-        self.pin = _button(
-            "live_pin", tr("Pin frame"), tr("Paint what is seen now, and stay there")
-        )
+        pin = tr("Paint what is seen now, and stay there")
+        self.pin = tool_button("live_pin", tr("Pin frame"), pin, shares=True)
         self.pin.setCheckable(True)
         self.side = Combo("live_side", side)
         self.side.offer([(str(one), tr("{side} px", side=one)) for one in SIDES])
         self.seed = spin("live_seed", 0, _LARGEST_SEED, 1, "", seed)
         self.steps = spin("live_steps", 1, MOST_STEPS, 4, "", steps)
-        fold = Fold("live_options", tr("Live"))
+        fold = Fold("live_options", tr("Live settings"))
         lines = column(fold.body)
         for name, tip, widget in (
             (tr("Strength"), strength, self.strength),
@@ -226,14 +218,3 @@ class _LivePicture(Picture):
         while above is not None and not isinstance(above, QtWidgets.QDockWidget):
             above = above.parentWidget()
         return above is not None and bool(above.isFloating())
-
-
-def _button(name: str, text: str, tooltip: str) -> QtWidgets.QToolButton:
-    made = QtWidgets.QToolButton()
-    made.setObjectName(name)
-    made.setText(text)
-    made.setToolTip(tooltip)
-    made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-    made.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
-    made.setMinimumSize(QtCore.QSize(48, round(1.8 * made.fontMetrics().height())))
-    return made

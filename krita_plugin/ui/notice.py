@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..qt import QtWidgets, Signal
-from .parts import WrappedLabel, column, row
+from .parts import TOUCH, WrappedLabel, column, row
 from .words import tr
 
 
@@ -25,6 +25,8 @@ class Notice(QtWidgets.QFrame):
         self.retry.setObjectName("retry")
         self.dismiss = QtWidgets.QPushButton(tr("Dismiss"))
         self.dismiss.setObjectName("dismiss")
+        for button in (self.retry, self.dismiss):
+            button.setMinimumHeight(TOUCH)
         lines = column(self, margin=4)
         lines.addWidget(self.sentence)
         buttons = row(self.retry, self.dismiss)

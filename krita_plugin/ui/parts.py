@@ -9,6 +9,8 @@ from typing import Any
 from ..qt import Qt, QtCore, QtGui, QtWidgets
 
 SPACING = 4
+# What a pen hits without aiming, in pixels: the least of what is tapped.
+TOUCH = 28
 _Policy = QtWidgets.QSizePolicy.Policy
 
 
@@ -68,6 +70,7 @@ class Combo(QtWidgets.QComboBox):
             QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(3)
+        self.setMinimumHeight(TOUCH)
         self.setSizePolicy(_Policy.Expanding, _Policy.Fixed)
         quiet_wheel(self)
 
@@ -113,6 +116,21 @@ def label(text: str, tooltip: str = "") -> QtWidgets.QLabel:
     return words
 
 
+def tool_button(
+    name: str, text: str, tooltip: str, *, shares: bool = False
+) -> QtWidgets.QToolButton:
+    """A button with words or a sign, large enough for a pen. shares: as wide as its row lets it."""
+    button = QtWidgets.QToolButton()
+    button.setObjectName(name)
+    button.setText(text)
+    button.setToolTip(tooltip)
+    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+    button.setMinimumSize(TOUCH, TOUCH)
+    if shares:
+        button.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
+    return button
+
+
 def spin(name: str, low: int, high: int, value: int, suffix: str, tooltip: str) -> Any:
     box = QtWidgets.QSpinBox()
     return _prepared(box, name, low, high, value, suffix, tooltip)
@@ -134,7 +152,7 @@ def _prepared(
     box.setSuffix(suffix)
     box.setToolTip(tooltip)
     box.setKeyboardTracking(False)
-    box.setMinimumWidth(48)
+    box.setMinimumSize(48, TOUCH)
     box.setSizePolicy(_Policy.Preferred, _Policy.Fixed)
     quiet_wheel(box)
     return box
@@ -186,12 +204,19 @@ class Fold(QtWidgets.QWidget):
         self.head.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
         # A checked button looks pressed; a heading should not.
         self.head.setStyleSheet("QToolButton { border: none; padding: 2px; }")
+        self.head.setMinimumHeight(TOUCH)
         self.body = QtWidgets.QWidget(self)
         lines = column(self)
         lines.addWidget(self.head)
         lines.addWidget(self.body)
         self.head.toggled.connect(self._show)
         self._show(False)
+
+    def changeEvent(self, event: Any) -> None:
+        # What has a style sheet does not take over Krita's smaller letters by itself.
+        if event.type() == QtCore.QEvent.Type.FontChange:
+            self.head.setFont(self.font())
+        super().changeEvent(event)
 
     def _show(self, is_open: bool) -> None:
         self.head.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)

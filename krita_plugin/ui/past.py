@@ -8,8 +8,9 @@ from typing import Any
 
 from ..entries import Entry, Key, search
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
-from .parts import ElidedLabel, Fold, column, row
-from .strip import SIDE, STAR, thumbnail_pixmap
+from .parts import TOUCH, ElidedLabel, Fold, column, row, tool_button
+from .strip import STAR, thumbnail_pixmap
+from .ticks import SIDE
 from .words import tr
 
 _ROWS = 3
@@ -37,8 +38,8 @@ class PastGroup(QtWidgets.QWidget):
         self.words.setObjectName("past_search")
         self.words.setPlaceholderText(tr("Search prompts"))
         self.words.setClearButtonEnabled(True)
-        self.words.setMinimumWidth(40)
-        self.favourites = _button("past_favourites", STAR, tr("Favourites only"))
+        self.words.setMinimumSize(40, TOUCH)
+        self.favourites = tool_button("past_favourites", STAR, tr("Favourites only"))
         self.favourites.setCheckable(True)
         self.list = QtWidgets.QListWidget()
         self.list.setObjectName("past_list")
@@ -51,9 +52,9 @@ class PastGroup(QtWidgets.QWidget):
         self.list.setMinimumWidth(40)
         self.list.setFixedHeight(_ROWS * (SIDE + 8))
         self.about = ElidedLabel("past_about")
-        self.star = _button("past_star", STAR, tr("Favourite: never falls out of the history"))
+        self.star = tool_button("past_star", STAR, tr("Favourite: never falls out of the history"))
         self.star.setCheckable(True)
-        self.remove = _button("past_remove", tr("Remove"), tr("Out of this picture's history"))
+        self.remove = tool_button("past_remove", tr("Remove"), tr("Out of this picture's history"))
         lines = column(self.fold.body)
         lines.addLayout(row(self.words, self.favourites, stretch=0))
         lines.addWidget(self.list)
@@ -125,11 +126,3 @@ class PastGroup(QtWidgets.QWidget):
         item = self.list.currentItem()
         if item is not None:
             signal.emit(item.data(_KEY), *values)
-
-
-def _button(name: str, text: str, tooltip: str) -> QtWidgets.QToolButton:
-    button = QtWidgets.QToolButton()
-    button.setObjectName(name)
-    button.setText(text)
-    button.setToolTip(tooltip)
-    return button

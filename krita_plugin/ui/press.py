@@ -6,7 +6,7 @@ from typing import Any
 
 from ..qt import QActionGroup, Qt, QtWidgets, Signal
 from ..state import ACTIONS
-from .parts import row
+from .parts import row, tool_button
 from .words import tr
 
 _Policy = QtWidgets.QSizePolicy.Policy
@@ -21,10 +21,7 @@ class PressRow(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.button = QtWidgets.QToolButton()
-        self.button.setObjectName("press")
-        self.button.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.button = tool_button("press", "", "")
         self.button.setSizePolicy(_Policy.Expanding, _Policy.Fixed)
         font = self.button.font()
         font.setBold(True)
@@ -35,7 +32,14 @@ class PressRow(QtWidgets.QWidget):
         self.cancel.setToolTip(tr("Stop painting; finished pictures stay"))
         self.cancel.setSizePolicy(_Policy.Fixed, _Policy.Expanding)
         self.cancel.setVisible(False)
-        self.menu = QtWidgets.QMenu(self.button)
+        self.more = tool_button("press_more", "", tr("Choose what it does"))
+        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
+        self.more.setArrowType(Qt.ArrowType.DownArrow)
+        self.more.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.more.setSizePolicy(_Policy.Fixed, _Policy.Expanding)
+        # The menu opens below; a second arrow would only take room.
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.menu = QtWidgets.QMenu(self.more)
         self.menu.setObjectName("press_menu")
         self.menu.setToolTipsVisible(True)
         self._group = QActionGroup(self.menu)
@@ -45,8 +49,8 @@ class PressRow(QtWidgets.QWidget):
         for name, action in ACTIONS.items():
             self.choices[name] = self._choice(name, tr(action.label))
             self.choices[name].setToolTip(tr(action.help))
-        self.button.setMenu(self.menu)
-        self.setLayout(row(self.button, self.cancel, stretch=0))
+        self.more.setMenu(self.menu)
+        self.setLayout(row(self.button, self.more, self.cancel, stretch=0))
         self.button.clicked.connect(lambda checked=False: self.pressed.emit())
         self.cancel.clicked.connect(lambda checked=False: self.cancelled.emit())
         self.show_action("generate")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
 from .addons import AddOnButton
-from .parts import column, row
+from .parts import column, row, tool_button
 from .words import tr
 
 _LINES = 3
@@ -89,10 +89,9 @@ class PromptGroup(QtWidgets.QWidget):
         )
         self.avoid = PromptEdit("avoid", tr("Avoid"), 1)
         self.avoid.setToolTip(tr("What you do not want to see (negative prompt)"))
-        self.past = QtWidgets.QToolButton()
-        self.past.setObjectName("prompt_past")
+        self.past = tool_button("prompt_past", "", tr("Earlier prompts (prompt history)"))
+        self.past.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
         self.past.setArrowType(Qt.ArrowType.DownArrow)
-        self.past.setToolTip(tr("Earlier prompts (prompt history)"))
         self.past.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
         self.past_menu = QtWidgets.QMenu(self.past)
         self.past_menu.setToolTipsVisible(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..qt import QtWidgets, Signal
-from .parts import row
+from .parts import TOUCH, row
 from .words import tr
 
 
@@ -19,6 +19,7 @@ class RecipeRow(QtWidgets.QWidget):
         super().__init__(parent)
         self.button = QtWidgets.QPushButton(tr("Reopen recipe"))
         self.button.setObjectName("reopen")
+        self.button.setMinimumHeight(TOUCH)
         self.button.setToolTip(
             tr(
                 "Bring back what this layer was painted with: prompt, selection, guides, seed and "

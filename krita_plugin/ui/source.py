@@ -6,7 +6,7 @@ from typing import Any
 
 from ..qt import QtWidgets, Signal
 from ..state import AUTOMATIC, LAYER, VISIBLE
-from .parts import Combo, column, label, row
+from .parts import Combo, column, label, row, tool_button
 from .words import tr
 
 _Policy = QtWidgets.QSizePolicy.Policy
@@ -29,11 +29,8 @@ class SourceRow(QtWidgets.QWidget):
             ]
         )
         out = tr("Layers that the model does not see, as if they were hidden (excluded layers)")
-        self.leave_out = QtWidgets.QToolButton()
-        self.leave_out.setObjectName("leave_out")
-        self.leave_out.setToolTip(out)
+        self.leave_out = tool_button("leave_out", "", out, shares=True)
         self.leave_out.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.leave_out.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
         self.menu = QtWidgets.QMenu(self.leave_out)
         self.leave_out.setMenu(self.menu)
         self._left_out: tuple[str, ...] = ()

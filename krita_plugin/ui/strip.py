@@ -9,11 +9,11 @@ from typing import Any
 from ...protocol.region import Rect
 from ..entries import Key
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
-from .parts import ElidedLabel, WrappedLabel, column, row
+from .parts import ElidedLabel, WrappedLabel, column, row, tool_button
 from .progress import Picture
+from .ticks import SIDE, Ticks
 from .words import tr
 
-SIDE = 64
 STAR = "\u2605"
 _BACKGROUND = QtGui.QColor(128, 128, 128)
 # Larger is not seen in the docker, in pixels of the longer side.
@@ -58,7 +58,7 @@ class Strip(QtWidgets.QWidget):
         self.list.setObjectName("strip")
         self.list.setFlow(QtWidgets.QListView.Flow.LeftToRight)
         self.list.setWrapping(False)
-        self.list.setIconSize(QtCore.QSize(SIDE, SIDE))
+        self.list.setItemDelegate(Ticks(self.list))
         self.list.setSpacing(1)
         self.list.setHorizontalScrollMode(QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -71,14 +71,15 @@ class Strip(QtWidgets.QWidget):
         self.large.setObjectName("strip_large")
         self.about = ElidedLabel("strip_about")
         self.remark = WrappedLabel("strip_remark")
-        self.star = _button("star", STAR, tr("Favourite: stays in this picture's history for good"))
+        star = tr("Favourite: stays in this picture's history for good")
+        self.star = tool_button("star", STAR, star)
         self.star.setCheckable(True)
-        self.keep = _button("keep", tr("Keep"), "")
+        self.keep = tool_button("keep", tr("Keep"), "")
         font = self.keep.font()
         font.setBold(True)
         self.keep.setFont(font)
         self.keep.setMinimumHeight(round(2.2 * self.keep.fontMetrics().height()))
-        self.keep_mask = _button(
+        self.keep_mask = tool_button(
             "keep_mask",
             tr("With mask"),
             tr(
@@ -86,12 +87,13 @@ class Strip(QtWidgets.QWidget):
                 "paint on the mask to move the edge"
             ),
         )
-        self.compare = _button(
+        self.compare = tool_button(
             "compare", tr("Compare"), tr("The picture before; hold to look, tap to let it stay")
         )
         self.compare.setCheckable(True)
-        self.discard = _button("discard", tr("Discard"), tr("Off the strip; the history has it"))
-        self.discard_all = _button(
+        discard = tr("Off the strip; the history has it")
+        self.discard = tool_button("discard", tr("Discard"), discard)
+        self.discard_all = tool_button(
             "discard_all", tr("All"), tr("Take all off the strip; the history has them")
         )
         lines = column(self)
@@ -116,6 +118,7 @@ class Strip(QtWidgets.QWidget):
         self.compare.pressed.connect(self._hold)
         self.compare.released.connect(self._let_go)
         self.compare.toggled.connect(self.compared)
+        self.compared.connect(self._name_compare)
         self.show_pictures([])
 
     @property
@@ -220,6 +223,11 @@ class Strip(QtWidgets.QWidget):
         self.compare.blockSignals(True)
         self.compare.setChecked(False)
         self.compare.blockSignals(False)
+        self._name_compare(False)
+
+    def _name_compare(self, before: bool) -> None:
+        """A button that stays down is hardly seen in a dark theme."""
+        self.compare.setText(tr("Before") if before else tr("Compare"))
 
     def _describe(self) -> None:
         item = self.list.currentItem()
@@ -249,28 +257,21 @@ class Strip(QtWidgets.QWidget):
             self.compare.setChecked(False)
 
 
-def _button(name: str, text: str, tooltip: str) -> QtWidgets.QToolButton:
-    button = QtWidgets.QToolButton()
-    button.setObjectName(name)
-    button.setText(text)
-    button.setToolTip(tooltip)
-    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-    button.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
-    return button
-
-
 def _shared(*buttons: tuple[QtWidgets.QToolButton, int]) -> QtWidgets.QHBoxLayout:
     """Buttons side by side that share the docker's width in these parts, however long their words."""
     line = row(*(button for button, _ in buttons))
-    for i, (_, part) in enumerate(buttons):
+    for i, (button, part) in enumerate(buttons):
+        button.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
         line.setStretch(i, part)
     return line
 
 
 def thumbnail_pixmap(png: bytes, side: int) -> QtGui.QPixmap:
-    """The picture on grey, so that its transparency is seen."""
+    """The picture on grey, so that its transparency is seen; sharp on any screen."""
     image = QtGui.QImage.fromData(png, "PNG")
-    pixmap = QtGui.QPixmap(side, side)
+    ratio = QtWidgets.QApplication.instance().devicePixelRatio()
+    pixmap = QtGui.QPixmap(round(side * ratio), round(side * ratio))
+    pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(_BACKGROUND)
     if image.isNull():
         return pixmap
@@ -278,7 +279,7 @@ def thumbnail_pixmap(png: bytes, side: int) -> QtGui.QPixmap:
         QtCore.QPoint(0, 0),
         image.size().scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio),
     )
-    place.moveCenter(pixmap.rect().center())
+    place.moveCenter(QtCore.QRect(0, 0, side, side).center())
     painter = QtGui.QPainter(pixmap)
     painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
     painter.drawImage(place, image)

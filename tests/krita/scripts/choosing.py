@@ -154,7 +154,7 @@ def enlarges_the_canvas_by_side_in_one_undo():
     before, tree = kt.projection_bytes(doc), kt.layer_tree(doc)
     rows = len(kt.history())
     yield label("Refine")
-    kt.find("press").menu().findChild(QAction, "choose_expand").trigger()
+    kt.find("press_more").menu().findChild(QAction, "choose_expand").trigger()
     yield label("Expand")
     with Asked() as asked:
         assert asked.press() is None

@@ -37,7 +37,7 @@ def test_the_menu_says_what_other_servers_still_owe_and_starts_only_where_that_h
     panel.show_link(READY)
     assert list(opened(connection))[:2] == ["This computer", "studio (still to come: 2)"]
     assert "Start server" not in opened(connection)
-    panel.show_link(LinkState(state.NO_SERVER, "No server is running."))
+    panel.show_link(LinkState(state.NO_SERVER, "No server yet."))
     starts = heard(connection.start_server)
     opened(connection)["Start server"].trigger()
     assert starts == [()]

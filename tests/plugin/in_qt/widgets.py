@@ -26,6 +26,7 @@ from velatura.krita_plugin.state import (
     Settings,
 )
 from velatura.krita_plugin.ui.panel import Panel
+from velatura.krita_plugin.ui.parts import TOUCH
 from velatura.krita_plugin.ui.strip import Thumbnail
 from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
@@ -162,7 +163,7 @@ def test_the_buttons_say_what_the_painter_wants(panel, app):
     click(panel, "cancel")
     assert (len(presses), len(cancels)) == (1, 1)
     starts = heard(panel.connection.start_server)
-    panel.show_link(LinkState(state.NO_SERVER, "No server is running."))
+    panel.show_link(LinkState(state.NO_SERVER, "No server yet."))
     app.processEvents()
     click(panel, "start_server")
     assert len(starts) == 1
@@ -552,14 +553,41 @@ def test_the_strip_goes_on_looking_at_what_the_painter_chose(panel):
     assert panel.strip.current == ("job", 0)
 
 
+def test_a_tap_on_the_corner_ticks_and_beside_it_shows(panel, app):
+    panel.strip.show_pictures(thumbnails(0, 1, 2))
+    strip = find(panel, "strip")
+    place = strip.visualItemRect(strip.item(1))
+
+    def tap(x, y):
+        at = place.topLeft() + QtCore.QPoint(x, y)
+        QTest.mouseClick(strip.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, at)
+        return [strip.item(row).checkState() == Qt.CheckState.Checked for row in range(3)]
+
+    assert tap(place.width() - 8, place.height() - 8) == [False, False, False]
+    assert panel.strip.current == ("job", 1)
+    assert tap(TOUCH - 2, TOUCH - 2) == [False, True, False]
+    assert tap(4, 4) == [False, False, False]
+
+
+def test_three_pictures_of_the_strip_are_seen_in_the_narrowest_docker(panel, app):
+    panel.resize(260, 480)
+    panel.strip.show_pictures(thumbnails(0, 1, 2))
+    app.processEvents()
+    strip = find(panel, "strip")
+    seen = strip.viewport().rect()
+    assert all(seen.contains(strip.visualItemRect(strip.item(row))) for row in range(3))
+
+
 def test_a_tap_on_compare_stays_until_the_next_and_another_picture_ends_it(panel):
     panel.strip.show_pictures(thumbnails(0, 1))
     before = heard(panel.strip.compared)
     click(panel, "compare")
     assert before[-1] == (True,)
     assert find(panel, "compare").isChecked()
+    assert find(panel, "compare").text() == "Before"
     click(panel, "compare")
     assert before[-1] == (False,)
+    assert find(panel, "compare").text() == "Compare"
     click(panel, "compare")
     panel.strip.list.setCurrentRow(1)
     assert not find(panel, "compare").isChecked()
