@@ -18,3 +18,8 @@ def test_it_lets_the_pen_through_and_makes_way_for_it(krita):
 
 def test_it_is_seen_over_its_own_document_only_and_ends_with_the_view(krita):
     krita.run("overlay.py", "belongs_to_its_document", shared=True)
+
+
+def test_it_lies_on_the_pixels_of_a_screen_at_200_percent(krita):
+    with krita.start(env={"QT_SCALE_FACTOR": "2"}) as running:
+        running.run("overlay.py", "follows_zoom_pan_rotation_and_mirror", timeout=120)
