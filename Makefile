@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPES := .cache/types/velatura
 
-.PHONY: demo test serve lint types contracts tests krita-trixie plugin clean
+.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin clean
 
 demo: $(VENV)/.run
 	$(BIN)/velatura demo
@@ -30,6 +30,10 @@ contracts: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest
+
+# The docker in its main states, photographed in a real Krita, as docs/docker-*.png.
+pictures: $(VENV)/.dev
+	$(BIN)/python tests/krita/pictures.py
 
 # The real-Krita tests on a newer Krita than Debian 12's; see the script.
 krita-trixie: $(VENV)/.dev

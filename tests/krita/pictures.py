@@ -1,0 +1,94 @@
+"""Photographs the docker in a real Krita: `make pictures` makes docs/docker-*.png.
+
+Krita under Xvfb in its dark and its bright theme, at 100 and 200 %, with a server that paints with
+the starter; what the painter does there is scripts/pictures.py. Takes some minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from krita_harness import Installation, missing
+from PIL import Image
+from serving import Server
+
+ROOT = Path(__file__).parents[2]
+
+THEMES = {"dark": "Krita dark", "light": "Krita bright"}
+SCALES = (1, 2)
+GAP = 12
+COLUMNS = 6
+
+
+def main() -> None:
+    if missing():
+        sys.exit(f"This needs {' and '.join(missing())}.")
+    with tempfile.TemporaryDirectory(prefix="velatura-pictures-") as made:
+        krita = Installation(Path(made))
+        try:
+            for theme in THEMES:
+                for scale in SCALES:
+                    folder = Path(made) / f"{theme}-{scale}"
+                    folder.mkdir()
+                    photograph(krita, folder, theme, scale)
+                    sheet = make_sheet(folder, scale)
+                    path = ROOT / "docs" / f"docker-{theme}-{100 * scale}.png"
+                    sheet.save(path, optimize=True)
+                    print(path.name, path.stat().st_size // 1024, "KB", flush=True)
+        finally:
+            krita.close()
+
+
+def photograph(krita: Installation, folder: Path, theme: str, scale: int) -> None:
+    """Every state at every width, as PNG files in ``folder``."""
+    home = krita.new_home()
+    with (home / ".config/kritarc").open("a", encoding="utf-8") as settings:
+        settings.write(f"\n[theme]\nTheme={THEMES[theme]}\n")
+    server = Server(folder / "velatura", ROOT / "models")
+    server.write_launch()
+    env = {
+        **server.environment,
+        "OMP_NUM_THREADS": "2",
+        "KT_PICTURES": str(folder),
+        "QT_SCALE_FACTOR": str(scale),
+    }
+    try:
+        with krita.start(env=env, home=home) as running:
+            for line in running.run("pictures.py", "walks", timeout=1200).lines:
+                print(theme, scale, line, flush=True)
+    finally:
+        server.close()
+
+
+def make_sheet(folder: Path, scale: int) -> Image.Image:
+    """All states in their order, the narrow dockers above the wide ones, in 128 colours."""
+
+    def place(path: Path) -> tuple[int, int]:
+        number, _, rest = path.stem.partition(" ")
+        return int(rest.rpartition("-")[2]) if "-" in rest else 0, int(number)
+
+    rows: list[list[Image.Image]] = []
+    widths = {}
+    for path in sorted(folder.glob("*.png"), key=place):
+        width = place(path)[0] or max(widths, default=0)
+        widths.setdefault(width, []).append(Image.open(path).convert("RGB"))
+    for pictures in widths.values():
+        rows += [pictures[i : i + COLUMNS] for i in range(0, len(pictures), COLUMNS)]
+    gap = GAP * scale
+    wide = max(sum(p.width + gap for p in row) for row in rows) + gap
+    tall = sum(max(p.height for p in row) + gap for row in rows) + gap
+    sheet = Image.new("RGB", (wide, tall), (128, 128, 128))
+    y = gap
+    for row in rows:
+        x = gap
+        for picture in row:
+            sheet.paste(picture, (x, y))
+            x += picture.width + gap
+        y += max(p.height for p in row) + gap
+    return sheet.quantize(128, dither=Image.Dither.NONE)
+
+
+if __name__ == "__main__":
+    main()
