@@ -175,7 +175,6 @@ class _Sheet(QtWidgets.QWidget):
         rect = shown.rect
         target = QtCore.QRectF(rect.x, rect.y, rect.width, rect.height)
         painter = QtGui.QPainter(self)
-        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
         painter.setTransform(transform)
         painter.setOpacity(shown.opacity * self.presence)
         scale = abs(transform.determinant()) ** 0.5 * rect.width / max(1, shown.image.width())
