@@ -7,6 +7,7 @@ other plugins import.
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import importlib.util
 import json
@@ -60,9 +61,24 @@ def contents() -> dict[str, bytes]:
             name = path.relative_to(folder).as_posix()
             if path.is_file() and "__pycache__" not in path.parts:
                 place = _PLACED.get(name) if package == "krita_plugin" else None
-                files[place or f"pykrita/velatura/{package}/{name}"] = path.read_bytes()
+                data = path.read_bytes()
+                if name == "manual.html":
+                    data = _with_pictures(data, folder)
+                elif name.startswith("manual/"):
+                    continue
+                files[place or f"pykrita/velatura/{package}/{name}"] = data
     files.update(_websockets())
     return dict(sorted(files.items()))
+
+
+def _with_pictures(manual: bytes, folder: Path) -> bytes:
+    """The page with its pictures inside: Krita shows it without knowing where it lies."""
+
+    def inside(found: re.Match[bytes]) -> bytes:
+        picture = (folder / found[1].decode()).read_bytes()
+        return b'src="data:image/png;base64,' + base64.b64encode(picture) + b'"'
+
+    return re.sub(rb'src="(manual/[a-z]+\.png)"', inside, manual)
 
 
 def build(zip_path: Path | str) -> Path:

@@ -1,4 +1,5 @@
-"""Photographs the docker in a real Krita: `make pictures` makes docs/docker-*.png.
+"""Photographs the docker in a real Krita: `make pictures` makes docs/docker-*.png
+and the pictures of the manual.
 
 Krita under Xvfb in its dark and its bright theme, at 100 and 200 %, with a server that paints with
 the starter; what the painter does there is scripts/pictures.py. Takes some minutes.
@@ -19,7 +20,15 @@ ROOT = Path(__file__).parents[2]
 THEMES = {"dark": "Krita dark", "light": "Krita bright"}
 SCALES = (1, 2)
 GAP = 12
-COLUMNS = 6
+COLUMNS = 7
+# What the manual shows.
+MANUAL = {
+    "start": "1 nothing connected",
+    "strip": "4 variants",
+    "fill": "6 fill",
+    "guides": "8 guides",
+    "live": "11 live",
+}
 
 
 def main() -> None:
@@ -37,6 +46,10 @@ def main() -> None:
                     path = ROOT / "docs" / f"docker-{theme}-{100 * scale}.png"
                     sheet.save(path, optimize=True)
                     print(path.name, path.stat().st_size // 1024, "KB", flush=True)
+                    if (theme, scale) == ("dark", 1):
+                        for name, state in MANUAL.items():
+                            picture = few_colours(Image.open(folder / f"{state}-260.png"))
+                            picture.save(ROOT / f"krita_plugin/manual/{name}.png", optimize=True)
         finally:
             krita.close()
 
@@ -64,21 +77,17 @@ def photograph(krita: Installation, folder: Path, theme: str, scale: int) -> Non
 
 def make_sheet(folder: Path, scale: int) -> Image.Image:
     """All states in their order, the narrow dockers above the wide ones, in 128 colours."""
-
-    def place(path: Path) -> tuple[int, int]:
-        number, _, rest = path.stem.partition(" ")
-        return int(rest.rpartition("-")[2]) if "-" in rest else 0, int(number)
-
-    rows: list[list[Image.Image]] = []
-    widths = {}
-    for path in sorted(folder.glob("*.png"), key=place):
-        width = place(path)[0] or max(widths, default=0)
-        widths.setdefault(width, []).append(Image.open(path).convert("RGB"))
-    for pictures in widths.values():
-        rows += [pictures[i : i + COLUMNS] for i in range(0, len(pictures), COLUMNS)]
+    widths: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.png"), key=lambda path: int(path.stem.split(" ")[0])):
+        widths.setdefault(path.stem.rpartition("-")[2], []).append(path)
+    rows = [
+        [Image.open(path) for path in paths[i : i + COLUMNS]]
+        for _, paths in sorted(widths.items())
+        for i in range(0, len(paths), COLUMNS)
+    ]
     gap = GAP * scale
-    wide = max(sum(p.width + gap for p in row) for row in rows) + gap
-    tall = sum(max(p.height for p in row) + gap for row in rows) + gap
+    wide = max(sum(picture.width + gap for picture in row) for row in rows) + gap
+    tall = sum(row[0].height + gap for row in rows) + gap
     sheet = Image.new("RGB", (wide, tall), (128, 128, 128))
     y = gap
     for row in rows:
@@ -86,8 +95,12 @@ def make_sheet(folder: Path, scale: int) -> Image.Image:
         for picture in row:
             sheet.paste(picture, (x, y))
             x += picture.width + gap
-        y += max(p.height for p in row) + gap
-    return sheet.quantize(128, dither=Image.Dither.NONE)
+        y += row[0].height + gap
+    return few_colours(sheet)
+
+
+def few_colours(picture: Image.Image) -> Image.Image:
+    return picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

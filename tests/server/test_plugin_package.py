@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import base64
 import importlib.metadata
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -39,6 +41,15 @@ def test_the_zip_holds_what_kritas_importer_looks_for(tmp_path):
 def test_the_same_sources_make_the_same_zip(tmp_path):
     first, second = build(tmp_path / "a.zip"), build(tmp_path / "b.zip")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_manual_brings_its_pictures_along():
+    files = plugin_package.contents()
+    sources = re.findall(rb'src="([^"]*)"', files["pykrita/velatura/manual.html"])
+    pictures = [base64.b64decode(source.partition(b"base64,")[2]) for source in sources]
+    assert pictures
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert not [path for path in files if path.endswith(".png")]
 
 
 def test_everything_in_the_zip_parses_as_python_3_10():

@@ -158,6 +158,8 @@ def walks():
     yield from photograph("10 history", "past")
     fold("past", False)
     doc.setSelection(None)
+    doc.setActiveNode(paint()[1])
+    yield kt.until(lambda: doc.activeNode() == paint()[1], 10, "the picture to be active")
     kt.click(kt.find("live"))
     picture = kt.find("live_picture")
     yield kt.until(lambda: picture.image is not None, SECONDS, "the live picture")
@@ -168,8 +170,9 @@ def walks():
     kt.click(kt.find("settings"))
     found = [d for d in docker.findChildren(QDialog, "settings_dialog") if d.isVisible()]
     assert len(found) == 1
+    found[0].resize(WIDTHS[0], HEIGHT)
     yield 300
-    save(found[0], "13 settings")
+    save(found[0], f"13 settings-{WIDTHS[0]}")
     found[0].close()
     os.kill(read_running(Path(os.environ["VELATURA_HOME"])).pid, signal.SIGTERM)
     yield says("No server", 60)
