@@ -76,7 +76,7 @@ def photograph(krita: Installation, folder: Path, theme: str, scale: int) -> Non
 
 
 def make_sheet(folder: Path, scale: int) -> Image.Image:
-    """All states in their order, the narrow dockers above the wide ones, in 128 colours."""
+    """All states in their order, the narrow dockers above the wide ones."""
     widths: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.png"), key=lambda path: int(path.stem.split(" ")[0])):
         widths.setdefault(path.stem.rpartition("-")[2], []).append(path)
@@ -100,7 +100,9 @@ def make_sheet(folder: Path, scale: int) -> Image.Image:
 
 
 def few_colours(picture: Image.Image) -> Image.Image:
-    return picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    """A palette that keeps the light's colour, small as it is."""
+    method = Image.Quantize.MAXCOVERAGE
+    return picture.convert("RGB").quantize(256, method=method, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

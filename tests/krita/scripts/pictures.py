@@ -107,7 +107,7 @@ def walks():
     yield from photograph("2 ready")
     kt.find("variants").setValue(3)
     fold("advanced", True)
-    kt.find("steps").setValue(20)
+    kt.find("steps").setValue(12)
     fold("advanced", False)
     kt.click(kt.find("press"))
     preview = kt.find("preview")
