@@ -4,14 +4,12 @@ KT_PICTURES is the folder where they go, as STATE-WIDTH.png.
 """
 
 import os
-import signal
 from pathlib import Path
 
 import kt
 from PyQt5.QtCore import QPoint
 from PyQt5.QtGui import QColor, QImage, QPainter
 from PyQt5.QtWidgets import QAbstractButton, QDialog, QLabel, QScrollArea
-from velatura.protocol.discovery import read_running
 
 WIDTHS, HEIGHT = (260, 400), 480
 WIDTH, TALL = 768, 512
@@ -174,8 +172,7 @@ def walks():
     yield 300
     save(found[0], f"13 settings-{WIDTHS[0]}")
     found[0].close()
-    os.kill(read_running(Path(os.environ["VELATURA_HOME"])).pid, signal.SIGTERM)
-    yield says("No server", 60)
+    kt.docker().panel.press.choices["expand"].trigger()
     kt.click(kt.find("press"))
     yield kt.until(lambda: kt.find("retry").isVisible(), 10, "the sentence")
     yield from photograph("12 error", "notice_frame")
