@@ -340,7 +340,7 @@ class Controller(QtCore.QObject):
             words, done = tr("Sent"), 0.0
         else:
             painting = self._paintings.get(job)
-            words = tr(stage_words(progress, 1 if painting is None else painting.request.variants))
+            words = stage_words(progress, 1 if painting is None else painting.request.variants, tr)
             done = progress.done
         others = len(self._open) - 1
         if others:

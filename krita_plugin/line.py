@@ -27,6 +27,7 @@ from .mailbox import Mailbox
 from .servers import Server, refused
 from .session_file import SessionFile
 from .state import LinkState
+from .ui.words import tr
 
 NAME = "krita"
 # Seconds between attempts after failures in a row. Looking for a server costs one small read.
@@ -163,8 +164,11 @@ class Line:
             self._tell(
                 LinkState(
                     state.NO_SERVER,
-                    f"{found.command[0]} did not start ({error.strerror}): "
-                    "run `velatura plugin install` again.",
+                    tr(
+                        "{program} did not start ({why}): run `velatura plugin install` again.",
+                        program=found.command[0],
+                        why=error.strerror,
+                    ),
                 )
             )
 
@@ -234,7 +238,7 @@ class Line:
             return False
         except self._errors as error:
             self._failures += 1
-            said = refused(error, place[0], is_here=not server.id)
+            said = refused(error, place[0], tr, is_here=not server.id)
             if said is None:
                 self._no_server()
             else:
@@ -305,7 +309,7 @@ class Line:
             self._say("addons", event.addons)
             self._say("styles", event.styles)
         elif isinstance(event, m.Status):
-            self._tell(state.worker_state(event))
+            self._tell(state.worker_state(event, tr))
 
     def _send(self, message: Message) -> None:
         """Send if there is a connection; otherwise the ledger sends it after the next welcome."""
@@ -366,7 +370,6 @@ class Line:
         if self._launched is None or self._launched.poll() is None:
             return
         code, self._launched = self._launched.returncode, None
-        last = last_line(self._folder / "server-start.log")
-        self._tell(
-            LinkState(state.NO_SERVER, f"The server stopped ({code}): {last or 'it said nothing'}")
-        )
+        last = last_line(self._folder / "server-start.log") or tr("it said nothing")
+        said = tr("The server stopped ({code}): {last}", code=code, last=last)
+        self._tell(LinkState(state.NO_SERVER, said))

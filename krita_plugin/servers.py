@@ -12,7 +12,7 @@ from ..protocol.discovery import DEFAULT_PORT
 from ..protocol.errors import LocalError
 from ..protocol.fields import check_record, text
 from . import state
-from .state import LinkState
+from .state import LinkState, Translate
 
 _ID = re.compile(r"([0-9a-f]{8})?")
 # What a header can carry: visible ASCII.
@@ -82,7 +82,7 @@ def _token_of(token: str) -> str:
     return token
 
 
-def refused(error: BaseException, url: str, *, is_here: bool) -> LinkState | None:
+def refused(error: BaseException, url: str, tr: Translate, *, is_here: bool) -> LinkState | None:
     """What kept a connection to ``url`` from opening; None where simply nobody answers here."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status == 401 and is_here:
@@ -92,25 +92,26 @@ def refused(error: BaseException, url: str, *, is_here: bool) -> LinkState | Non
     elif status == 403 and not is_here:
         said = "The server does not go by that name: use its number, such as 192.168.1.20."
     elif status is not None:
-        said = f"The server refused the connection ({status})."
+        said = tr("The server refused the connection ({status}).", status=status)
     elif is_here:
         return None
     else:
-        return LinkState(*_elsewhere(error, url.split("://", 1)[1]))
+        kind, said = _elsewhere(error)
+        return LinkState(kind, tr(said, place=url.split("://", 1)[1]))
     return LinkState(state.REFUSED, said)
 
 
-def _elsewhere(error: BaseException, place: str) -> tuple[str, str]:
-    """(kind, sentence) of an error on the way to ``place`` (HOST:PORT)."""
+def _elsewhere(error: BaseException) -> tuple[str, str]:
+    """(kind, sentence) of an error on the way to {place}, HOST:PORT."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return state.REFUSED, f"This computer does not trust the certificate of {place}."
+        return state.REFUSED, "This computer does not trust the certificate of {place}."
     if isinstance(error, ssl.SSLError):
-        return state.REFUSED, f"{place} does not speak TLS: write the address without wss://."
+        return state.REFUSED, "{place} does not speak TLS: write the address without wss://."
     if isinstance(error, (socket.gaierror, UnicodeError)):
-        return state.UNREACHABLE, f"No computer of that name is known: {place}."
+        return state.UNREACHABLE, "No computer of that name is known: {place}."
     if isinstance(error, OSError):
-        return state.UNREACHABLE, f"Nothing answers at {place}: is the server started there?"
+        return state.UNREACHABLE, "Nothing answers at {place}: is the server started there?"
     return (
         state.REFUSED,
-        f"What answers at {place} is no Velatura server, or wants wss:// before its address.",
+        "What answers at {place} is no Velatura server, or wants wss:// before its address.",
     )

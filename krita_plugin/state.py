@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..protocol import messages as m
 from ..protocol.style import Style
+
+
+class Translate(Protocol):
+    """Words of the docker in the painter's language, with {names} filled in."""
+
+    def __call__(self, text: str, **values: object) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -229,7 +235,8 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class LinkState:
-    """How the connection stands, and one sentence that says why. device: what paints, "" unknown."""
+    """How the connection stands, and one sentence that says why: in the painter's language already
+    where it has values in it. device: what paints, "" unknown."""
 
     kind: str
     reason: str
@@ -245,32 +252,36 @@ class LinkState:
         return self.kind == NO_SERVER
 
 
-def worker_state(status: m.Status) -> LinkState:
+def worker_state(status: m.Status, tr: Translate) -> LinkState:
     """The connection's state as the server's status tells it."""
     kind = {"starting": LOADING, "ready": READY, "restarting": RESTARTING, "failed": FAILED}[
         status.worker
     ]
     said = {
         LOADING: "Connected. The model is loading.",
-        READY: f"Ready on {status.device}." if status.device else "Ready.",
+        READY: tr("Ready on {device}.", device=status.device) if status.device else "Ready.",
         RESTARTING: "The painting process stopped and is starting again.",
         FAILED: "The painting process cannot start: see the server's log.",
     }[kind]
     return LinkState(kind, status.reason or said, status.device)
 
 
-def stage_words(progress: m.Progress, variants: int) -> str:
+def stage_words(progress: m.Progress, variants: int, tr: Translate) -> str:
     """What the progress bar says."""
-    if progress.stage == "queued":
-        return f"Waiting, place {progress.place} in the queue" if progress.place else "Waiting"
-    words = {
-        "loading": "Loading the model",
-        "preparing": "Preparing",
-        "painting": "Painting",
-        "finishing": "Finishing",
-    }[progress.stage]
-    if progress.stage == "painting" and progress.steps:
-        words += f", step {progress.step} of {progress.steps}"
+    if progress.stage == "queued" and progress.place:
+        return tr("Waiting, place {place} in the queue", place=progress.place)
+    if progress.stage != "painting" or not progress.steps:
+        words = tr(
+            {
+                "queued": "Waiting",
+                "loading": "Loading the model",
+                "preparing": "Preparing",
+                "painting": "Painting",
+                "finishing": "Finishing",
+            }[progress.stage]
+        )
+    else:
+        words = tr("Painting, step {step} of {steps}", step=progress.step, steps=progress.steps)
     if variants > 1:
-        words += f" ({progress.variant + 1} of {variants})"
+        words = tr("{words} ({n} of {count})", words=words, n=progress.variant + 1, count=variants)
     return words

@@ -7,7 +7,7 @@ from typing import Any
 from ...protocol.region import CONTEXTS
 from ..qt import QtWidgets, Signal
 from ..state import WIDEST_EDGE
-from .parts import Combo, column, label, row, spin
+from .parts import Combo, column, label, row, shrinkable, spin
 from .words import tr
 
 _CONTEXTS = {
@@ -33,7 +33,7 @@ class AreaGroup(QtWidgets.QWidget):
         edge = tr("How far the new layer fades out inside the selection's edge (feather); 0: hard")
         self.edge = spin("soft_edge", _AUTOMATIC, WIDEST_EDGE, _AUTOMATIC, " px", edge)
         self.edge.setSpecialValueText(tr("Automatic"))
-        self.outline = QtWidgets.QCheckBox(tr("Keep outline"))
+        self.outline = shrinkable(QtWidgets.QCheckBox(tr("Keep outline")))
         self.outline.setObjectName("keep_outline")
         self.outline.setChecked(True)
         self.outline.setToolTip(

@@ -8,7 +8,7 @@ from typing import Any
 from .. import state
 from ..qt import QActionGroup, Qt, QtCore, QtGui, QtWidgets, Signal
 from ..state import LinkState
-from .parts import TOUCH, ElidedLabel, WrappedLabel, column, row, tool_button
+from .parts import TOUCH, ElidedLabel, WrappedLabel, column, row, shrinkable, tool_button
 from .words import tr
 
 _COLORS = {
@@ -71,7 +71,7 @@ class ConnectionRow(QtWidgets.QWidget):
         self.light.setMenu(self.menu)
         self.reason = ElidedLabel("reason")
         self.why = WrappedLabel("why")
-        self.button = QtWidgets.QPushButton(tr("Start server"))
+        self.button = shrinkable(QtWidgets.QPushButton(tr("Start server")))
         self.button.setObjectName("start_server")
         self.button.setToolTip(tr("Start Velatura's server on this machine"))
         self.button.clicked.connect(lambda checked=False: self.start_server.emit())

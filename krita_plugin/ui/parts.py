@@ -110,8 +110,9 @@ class Combo(QtWidgets.QComboBox):
 
 def label(text: str, tooltip: str = "") -> QtWidgets.QLabel:
     """The word before a field, as wide as the others, so that the fields stand in line."""
-    words = QtWidgets.QLabel(text)
-    words.setToolTip(tooltip)
+    words = ElidedLabel("", text)
+    words.setSizePolicy(_Policy.Preferred, _Policy.Preferred)
+    words.setToolTip(tooltip or text)
     words.setMinimumWidth(words.fontMetrics().horizontalAdvance("Paint from "))
     return words
 
@@ -171,6 +172,12 @@ class _QuietWheel(QtCore.QObject):
 def quiet_wheel(widget: QtWidgets.QWidget) -> None:
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     widget.installEventFilter(_QuietWheel(widget))
+
+
+def shrinkable(button: Any) -> Any:
+    """A button that a small docker may make narrower than its words; the tooltip has them."""
+    button.setMinimumWidth(48)
+    return button
 
 
 def row(*widgets: Any, stretch: int | None = None) -> QtWidgets.QHBoxLayout:

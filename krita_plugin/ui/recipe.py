@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..qt import QtWidgets, Signal
-from .parts import TOUCH, row
+from .parts import TOUCH, row, shrinkable
 from .words import tr
 
 
@@ -17,7 +17,7 @@ class RecipeRow(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.button = QtWidgets.QPushButton(tr("Reopen recipe"))
+        self.button = shrinkable(QtWidgets.QPushButton(tr("Reopen recipe")))
         self.button.setObjectName("reopen")
         self.button.setMinimumHeight(TOUCH)
         self.button.setToolTip(

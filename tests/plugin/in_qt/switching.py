@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from harness import generate
 from link import Live, frame, jobs_of, opened
 from velatura.krita_plugin import state
 from velatura.krita_plugin.servers import HERE, Server
+from velatura.krita_plugin.state import LinkState
 from velatura.protocol import messages as m
 
 
@@ -191,6 +193,24 @@ def test_what_is_no_velatura_server_is_said_to_be_none(painter):
     me.link.use(Server("a1b2c3d4", "studio", "wss://" + place, "x"))
     me.until(lambda: "TLS" in me.states[-1].reason, what="no TLS")
     listening.close()
+
+
+def test_a_certificate_that_this_computer_does_not_trust_is_said(painter, start, tmp_path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+        f"-subj /CN=localhost -keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    there = start(certificate=str(certificate), key=str(key))
+    me = painter()
+    me.link.use(named(there, address=there.url))
+    place = there.url.removeprefix("wss://")
+    said = f"This computer does not trust the certificate of {place}."
+    me.until(lambda: me.states[-1:] == [LinkState(state.REFUSED, said)], what=said)
+    me.link.use(named(there, address=place))
+    me.until(lambda: "wants wss://" in me.states[-1].reason, what="TLS is needed")
 
 
 def test_a_server_that_never_answers_holds_up_no_other(painter, start, folder):
