@@ -11,7 +11,8 @@ whatever else runs, and not how well it spreads over cores that Krita wants too.
    much larger the colour step across a rectangle around the edit is than in the whole picture there,
    for the worst of all rectangles from the edit to where the new pixels end; ``left``: the change of
    the picture away from the edit, by region and by whole frames; ``apart``: the difference of both
-   within the edit, beside what the edit changed. Levels of 255, means of the pictures, which have the
+   within the edit, beside what the edit changed; ``answered``: how much of the whole frames' answer to
+   the edit there is in the part, 1 where it is the same. Levels of 255, means of the pictures, which have the
    model's native size: on a larger canvas every step is a slope.
 3. ``canvases``: median time by the side of the canvas, of an edit as large as 2 % of the smallest one
    (``brush``), and of one of 2 % of each (``share``): 64 times the pixels on the largest.
@@ -161,9 +162,13 @@ def quality(engine: Engine, model: ModelInfo, pictures: int, share: float) -> di
                 "left_by_whole": float(np.abs(whole - before)[away].mean()),
                 "apart": float(np.abs(region - whole)[inside].mean()),
                 "changed": float(np.abs(region - before)[inside].mean()),
+                "answered": float(((region - before) * (whole - before))[inside].mean()),
+                "to_answer": float(np.square(whole - before)[inside].mean()),
             }
         )
-    return {name: statistics.mean(row[name] for row in rows) for name in rows[0]}
+    means = {name: statistics.mean(row[name] for row in rows) for name in rows[0]}
+    means["answered"] /= means.pop("to_answer")
+    return means
 
 
 def _rings(edit: Rect, place: Rect) -> Iterator[Rect]:

@@ -233,8 +233,7 @@ class Engine:
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
         info = self._checkpoints.info(settings.model)
-        cuda = self._device.type == "cuda"
-        plan = make_live_plan(settings.area, info, few_shapes=cuda)
+        plan = make_live_plan(settings.area, info)
         check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
@@ -255,7 +254,7 @@ class Engine:
         skip = skipped(settings.clip_skip, loaded)
         with self._dressed(loaded, ready, skip) as (embed, _):
             tools = make_live_tools(
-                settings, plan, loaded, run, prompts, nets, embed, self._controls.map
+                settings, plan, loaded, unet, run, prompts, nets, embed, self._controls.map
             )
         painter = LivePainter(settings, plan, tools)
         self._painters[settings.job] = painter, self._shelf.in_use

@@ -1,9 +1,9 @@
 """Where a live picture is repainted: all the arithmetic, without a model.
 
 A change is repainted in a crop around it, so that the cost of a picture follows the edit. The new
-pixels fade into what is shown a little beyond the change; farther out, where they are not seen, the
-model's freedom ends, and it holds what is shown already. Model pixels are those of the picture that the model sees; a canvas pixel and a model
-pixel are whole multiples of each other, so that every rectangle has exact counterparts in both.
+pixels fade into what is shown at the crop's border. Model pixels are those of the picture that the
+model sees; a canvas pixel and a model pixel are whole multiples of each other, so that every rectangle
+has exact counterparts in both.
 """
 
 from __future__ import annotations
@@ -19,14 +19,9 @@ from velatura.server.worker.plan import LATENT_CELL
 
 # The area (in native squares) up to which a live picture is not scaled down.
 _MOST_AREA = 1.5
-# Of the native side: how far a change reaches, over how much the new pixels fade, and what the model
-# sees beyond them, around each change; and the side of the smallest crop.
-_REACH, _FADE, _SEEN, _LEAST = 1 / 64, 3 / 64, 1 / 64, 3 / 8
-# Sides of crops are multiples of this part of the native side: close to the change where any size
-# costs what it is, few shapes where each is prepared at length.
-_BUCKET, _COARSE_BUCKET = 1 / 16, 1 / 4
-# Below this side (model pixels) a UNet's deepest layers see a single cell.
-_LEAST_SIDE = 48
+# Model pixels around a change that are repainted with it at least: the answer to a stroke reaches a
+# little farther than the stroke.
+_REACH = 6
 # Above this part of the picture a crop saves too little to be worth its border.
 _WORTH_IT = 0.6
 _WHITE = 255
@@ -40,9 +35,7 @@ class LivePlan:
 
     shrink, grow  canvas pixels per model pixel and the reverse; at least one of them is 1
     content       the area in model pixels
-    size          content, padded right and below to whole ``multiple``s
-    native        side in pixels that the model paints best
-    bucket        sides of crops are multiples of it, in model pixels
+    size          content, padded right and below to whole multiples that the model paints
     """
 
     area: Size
@@ -50,21 +43,16 @@ class LivePlan:
     grow: int
     content: Size
     size: Size
-    native: int
-    multiple: int
-    bucket: int
 
 
 @dataclass(frozen=True)
 class Crop:
     """What one picture repaints, in model pixels. ``rect`` goes through the model.
 
-    free   (h/8, w/8) float32: 1 where the model is free, 0 where it holds what is shown
     shown  (h, w) float32: the part that the new pixels have in what is shown
     """
 
     rect: Rect
-    free: np.ndarray
     shown: np.ndarray
 
     @property
@@ -72,7 +60,7 @@ class Crop:
         return bool(self.shown.min() == 1)
 
 
-def make_live_plan(area: Size, model: ModelInfo, *, few_shapes: bool = False) -> LivePlan:
+def make_live_plan(area: Size, model: ModelInfo) -> LivePlan:
     """The plan for a canvas of ``area``: about the size that the model paints best."""
 
     def fits(shrink: int) -> bool:
@@ -91,9 +79,7 @@ def make_live_plan(area: Size, model: ModelInfo, *, few_shapes: bool = False) ->
         grow += 1
     content = Size(-(-area.width // shrink) * grow, -(-area.height // shrink) * grow)
     size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
-    part = _COARSE_BUCKET if few_shapes else _BUCKET
-    bucket = _up(max(1, round(model.native * part)), model.multiple)
-    return LivePlan(area, shrink, grow, content, size, model.native, model.multiple, bucket)
+    return LivePlan(area, shrink, grow, content, size)
 
 
 def to_model_rect(rect: Rect, plan: LivePlan) -> Rect:
@@ -178,34 +164,28 @@ def crop_around(rect: Rect | None, plan: LivePlan) -> Crop:
     """What to repaint when ``rect`` (model pixels) changed; None: everything."""
     whole = Rect(0, 0, plan.size.width, plan.size.height)
     if rect is not None:
-        reach, fade, seen = (max(1, round(plan.native * part)) for part in (_REACH, _FADE, _SEEN))
-        margin = reach + fade + seen
-        x, width = _side(rect.x, rect.width, plan.size.width, margin, plan)
-        y, height = _side(rect.y, rect.height, plan.size.height, margin, plan)
-        if _worth_it(width, height, plan):
-            crop = Rect(x, y, width, height)
-            # Blended latents decode to rings and halos, blended pixels do not: where the model
-            # begins to hold on to what is shown, nothing of it is seen any more.
-            free = _falling(rect, crop, reach + fade, margin, LATENT_CELL)
-            shown = _falling(rect, crop, reach, reach + fade, 1)
-            return Crop(crop, free, shown)
-    cells = (whole.height // LATENT_CELL, whole.width // LATENT_CELL)
-    return Crop(whole, np.ones(cells, np.float32), np.ones((whole.height, whole.width), np.float32))
+        crop = cells_around(rect, _REACH, whole)
+        if crop.width * crop.height < _WORTH_IT * whole.width * whole.height:
+            return Crop(crop, _falling(rect, crop, whole))
+    return Crop(whole, np.ones((whole.height, whole.width), np.float32))
 
 
-def crop_sizes(plan: LivePlan) -> tuple[Size, ...]:
-    """All sizes that crops can have: the whole picture first, then from the smallest on."""
+def cells_around(rect: Rect, by: int, whole: Rect) -> Rect:
+    """``rect`` and ``by`` pixels around it, inside ``whole``, outward to whole cells."""
+    cell = LATENT_CELL
+    left, top = max(0, rect.x - by) // cell * cell, max(0, rect.y - by) // cell * cell
+    right = min(whole.width, _up(rect.right + by, cell))
+    bottom = min(whole.height, _up(rect.bottom + by, cell))
+    return Rect(left, top, right - left, bottom - top)
 
-    def sides(limit: int) -> tuple[int, ...]:
-        return (*range(_least(plan), limit, plan.bucket), limit)
 
-    crops = [
-        Size(width, height)
-        for width in sides(plan.size.width)
-        for height in sides(plan.size.height)
-        if _worth_it(width, height, plan)
-    ]
-    return (plan.size, *sorted(crops, key=lambda size: size.width * size.height))
+def in_cells(rect: Rect) -> Rect:
+    """Whole cells of model pixels -> cells of latents."""
+    return Rect(*(side // LATENT_CELL for side in (rect.x, rect.y, rect.width, rect.height)))
+
+
+def times(rect: Rect, factor: int) -> Rect:
+    return Rect(*(factor * side for side in (rect.x, rect.y, rect.width, rect.height)))
 
 
 def live_steps(steps: int, strength: float, train_steps: int) -> tuple[int, ...]:
@@ -238,40 +218,20 @@ def kept_noise(alphas_cumprod: Sequence[float], step: int, gamma: float) -> floa
     return alpha / alpha_below * sigma_below / sigma
 
 
-def _least(plan: LivePlan) -> int:
-    """The side of the smallest crop."""
-    return _up(max(round(plan.native * _LEAST), _LEAST_SIDE), plan.bucket)
+def _falling(rect: Rect, crop: Rect, whole: Rect) -> np.ndarray:
+    """(h, w) float32 of ``crop``: 1 in ``rect``, from there to 0 where the crop ends inside ``whole``."""
 
+    def along(first: int, last: int, low: int, high: int, end: int) -> np.ndarray:
+        centres = np.arange(low, high, dtype=np.float32) + 0.5
+        part = np.ones_like(centres)
+        if low > 0:
+            part = (centres - low) / max(1, first - low)
+        if high < end:
+            part = np.minimum(part, (high - centres) / max(1, high - last))
+        return part.clip(0, 1)
 
-def _worth_it(width: int, height: int, plan: LivePlan) -> bool:
-    return width * height < _WORTH_IT * plan.size.width * plan.size.height
-
-
-def _side(start: int, length: int, limit: int, margin: int, plan: LivePlan) -> tuple[int, int]:
-    """Start and length of a crop's side around start..start+length, inside 0..limit."""
-    multiple = plan.multiple
-    # Beyond the picture's edge no margin is needed.
-    first = max(0, start - margin) // multiple * multiple
-    last = min(limit, start + length + margin)
-    wanted = max(_least(plan), _up(last - first, plan.bucket))
-    if wanted >= limit:
-        return 0, limit
-    left = (first - (wanted - (last - first)) // 2) // multiple * multiple
-    # Aligning moves it to the left by less than what it is too long.
-    left = left if left + wanted >= last else first
-    return max(0, min(left, (limit - wanted) // multiple * multiple)), wanted
-
-
-def _falling(rect: Rect, crop: Rect, near: int, far: int, cell: int) -> np.ndarray:
-    """(h / cell, w / cell) float32 of ``crop``: 1 up to ``near`` pixels around ``rect``, 0 at ``far``."""
-
-    def along(start: int, end: int, low: int, high: int) -> np.ndarray:
-        centres = np.arange(low + cell / 2, high, cell)
-        distance = np.maximum(start - centres, centres - end)
-        return np.clip((far - distance) / (far - near), 0, 1).astype(np.float32)
-
-    columns = along(rect.x, rect.right, crop.x, crop.right)
-    rows = along(rect.y, rect.bottom, crop.y, crop.bottom)
+    columns = along(rect.x, rect.right, crop.x, crop.right, whole.width)
+    rows = along(rect.y, rect.bottom, crop.y, crop.bottom, whole.height)
     return np.minimum(rows[:, None], columns[None, :])
 
 

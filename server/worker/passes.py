@@ -33,6 +33,8 @@ class Given:
     prompt     (n, tokens, width) embeddings
     labels     of a family whose UNet is told more than a text (SDXL), by diffusers' names
     residuals  what ControlNets add to the skips, and last to the middle; empty without any
+    kept       what the layers keep of the whole picture (incremental.py); empty: nothing is kept
+    is_part    ``inputs`` are but a part of that picture
     """
 
     inputs: torch.Tensor
@@ -40,13 +42,15 @@ class Given:
     prompt: torch.Tensor
     labels: Mapping[str, torch.Tensor] = field(default_factory=dict)
     residuals: Sequence[torch.Tensor] = ()
+    kept: Sequence[torch.Tensor] = ()
+    is_part: bool = False
 
 
 # Given -> (n, 4, h, w), what the model predicts, in its dtype.
 Pass = Callable[[Given], torch.Tensor]
 
 
-def plain(unet: torch.nn.Module) -> Pass:
+def plain(unet: Callable[..., Any]) -> Pass:
     """diffusers' own call."""
 
     def run(given: Given) -> torch.Tensor:
@@ -56,6 +60,8 @@ def plain(unet: torch.nn.Module) -> Pass:
         if given.residuals:
             *down, middle = given.residuals
             more[_DOWN], more[_MIDDLE] = tuple(down), middle
+        if given.kept:
+            more["kept"], more["is_part"] = given.kept, given.is_part
         return unet(
             given.inputs,
             given.step,
@@ -69,14 +75,23 @@ def plain(unet: torch.nn.Module) -> Pass:
 
 def tensors_of(given: Given) -> tuple[torch.Tensor, ...]:
     """All that a pass is told, in one order."""
-    return (given.inputs, given.step, given.prompt, *given.labels.values(), *given.residuals)
+    told = (given.inputs, given.step, given.prompt, *given.labels.values(), *given.residuals)
+    return (*told, *given.kept)
 
 
 def with_tensors(given: Given, tensors: Sequence[torch.Tensor]) -> Given:
     """The same with other ``tensors``, in the order of ``tensors_of``."""
     inputs, step, prompt, *rest = tensors
-    count = len(given.labels)
-    return Given(inputs, step, prompt, dict(zip(given.labels, rest, strict=False)), rest[count:])
+    labels, end = len(given.labels), len(given.labels) + len(given.residuals)
+    return Given(
+        inputs,
+        step,
+        prompt,
+        dict(zip(given.labels, rest, strict=False)),
+        rest[labels:end],
+        rest[end:],
+        given.is_part,
+    )
 
 
 class Recorded:
@@ -90,7 +105,8 @@ class Recorded:
         self._recordings: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, given: Given) -> torch.Tensor:
-        key = (len(given.inputs), given.step.dtype, *given.labels, len(given.residuals))
+        counts = (len(given.residuals), len(given.kept), given.is_part)
+        key = (len(given.inputs), given.step.dtype, *given.labels, *counts)
         if key not in self._recordings:
             self._recordings[key] = self._record(given)
         with torch.jit.optimized_execution(False):
@@ -111,7 +127,8 @@ class Recorded:
             # It tells of what depends on sizes, and that compilers are preferred: one that people
             # who paint on a CPU rarely have, and that takes minutes.
             warnings.simplefilter("ignore")
-            arguments = tensors_of(_resized(given, _ODD))
+            # What layers keep has sizes of its own, and then they keep those of the way down.
+            arguments = tensors_of(given if given.kept else _resized(given, _ODD))
             recorded = torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
             return torch.jit.freeze(recorded)
 

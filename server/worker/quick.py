@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from velatura.server.worker import cuda
+from velatura.server.worker.incremental import Incremental
 from velatura.server.worker.passes import Pass, Recorded, plain
 
 # Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
@@ -21,4 +22,5 @@ def quick(unet: torch.nn.Module) -> Pass:
     close to it as compilers come."""
     if next(unet.parameters()).device.type == "cuda":
         return cuda.graphed(unet)
-    return Recorded(unet) if is_small(unet) else plain(unet)
+    parts = Incremental(unet)
+    return Recorded(parts) if is_small(unet) else plain(parts)

@@ -13,7 +13,7 @@ from velatura.models.few_step import FEW_STEP
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.live import LivePainter
+from velatura.server.worker.live_model import LiveModel
 
 SPOT = Rect(20, 30, 6, 6)
 
@@ -27,19 +27,19 @@ class Passes:
         self.before = lambda: None
 
     def __enter__(self) -> Passes:
-        self._predict = LivePainter._predict
+        self._predict = LiveModel.predict
 
-        def counted(painter, noisy, step, index, maps):
+        def counted(model, noisy, index, maps):
             self.cells.append(noisy.shape[-2] * noisy.shape[-1])
-            self.steps.append(int(step))
+            self.steps.append(int(model._steps[index]))
             self.before()
-            return self._predict(painter, noisy, step, index, maps)
+            return self._predict(model, noisy, index, maps)
 
-        LivePainter._predict = counted
+        LiveModel.predict = counted
         return self
 
     def __exit__(self, *exc) -> None:
-        LivePainter._predict = self._predict
+        LiveModel.predict = self._predict
 
 
 # (canvas, canvas pixels per model pixel): the tiny model's largest picture is 128 x 48.
@@ -100,8 +100,8 @@ def test_a_small_change_repaints_a_crop_and_leaves_the_rest_as_it_was(easel, eng
     changed = (easel.shown != before).any(-1)
     assert changed[SPOT.y : SPOT.bottom, SPOT.x : SPOT.right].mean() > 0.9
     columns = np.flatnonzero(changed.any(0))
-    # A native eighth around the change, and what enlarging mixes.
-    margin = (64 // 8 + 3) * easel.picture.shape[0] // 48
+    # The reach of a change, the rest of the cell in which that ends, and what enlarging mixes.
+    margin = (6 + 8 + 3) * easel.picture.shape[0] // 48
     assert columns.max() < SPOT.right + margin
     assert columns.min() >= SPOT.x - margin
 

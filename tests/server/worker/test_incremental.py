@@ -1,0 +1,162 @@
+"""A part that is repainted as a part of the whole comes out as in the whole."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import make_sdxl
+from diffusers import ControlNetModel, UNet2DConditionModel
+from live_painting import Easel, opened
+from painting import scenery
+from velatura.protocol.messages import Control
+from velatura.protocol.region import Rect
+from velatura.server.worker import live_model
+from velatura.server.worker.incremental import Incremental, Memory, layers_of
+from velatura.server.worker.passes import Given, Recorded, plain
+
+# An odd side: its halves are rounded up.
+HEIGHT, WIDTH = 19, 24
+WHOLE = Rect(0, 0, WIDTH, HEIGHT)
+PARTS = (Rect(3, 5, 7, 8), Rect(0, 0, 2, 3), Rect(17, 12, 7, 7), Rect(11, 0, 1, 19), WHOLE)
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def unet(request, tiny_folder, tmp_path_factory):
+    folder: Path = tiny_folder
+    if request.param == "sdxl":
+        folder = make_sdxl(tmp_path_factory.mktemp("models") / "xl")
+    return UNet2DConditionModel.from_pretrained(folder / "unet").eval().requires_grad_(False)
+
+
+def given(unet: torch.nn.Module, pictures: int = 1) -> Given:
+    generator = torch.Generator().manual_seed(pictures)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    labels = {}
+    if unet.config.addition_embed_type == "text_time":
+        sizes = torch.tensor([[8 * HEIGHT, 8 * WIDTH, 0, 0, 8 * HEIGHT, 8 * WIDTH]] * pictures)
+        labels = {"text_embeds": noise(pictures, 32), "time_ids": sizes.float()}
+    prompt = noise(pictures, 40, unet.config.cross_attention_dim)
+    return Given(noise(pictures, 4, HEIGHT, WIDTH), torch.tensor(399), prompt, labels)
+
+
+def part_of(asked: Given, rect: Rect, memory: Memory) -> Given:
+    (told,) = memory.told(rect)
+    return Given(cut(asked.inputs, rect), asked.step, asked.prompt, asked.labels, **told)
+
+
+def cut(picture: torch.Tensor, rect: Rect) -> torch.Tensor:
+    return picture[..., rect.y : rect.bottom, rect.x : rect.right]
+
+
+def memory_of(unet: torch.nn.Module, asked: Given) -> Memory:
+    more = {"encoder_hidden_states": asked.prompt, "added_cond_kwargs": asked.labels}
+    return Memory(layers_of(unet, asked.inputs, asked.step, **more), WHOLE)
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+@torch.no_grad()
+def test_what_did_not_change_comes_out_as_in_the_whole_wherever_the_part_lies(unet, pictures):
+    asked = given(unet, pictures)
+    before = copy.deepcopy(unet.state_dict())
+    expected = plain(unet)(asked)
+    memory = memory_of(unet, asked)
+    for run in (plain(Incremental(unet)), Recorded(Incremental(unet))):
+        assert torch.equal(run(asked), expected)
+        for rect in (WHOLE, *PARTS):
+            made = run(part_of(asked, rect, memory))
+            assert torch.allclose(made, cut(expected, rect), atol=1e-4)
+    assert all(torch.equal(before[name], value) for name, value in unet.state_dict().items())
+
+
+@torch.no_grad()
+def test_a_change_is_painted_nearly_as_in_the_whole_and_its_surroundings_are_seen(unet):
+    asked = given(unet)
+    run, memory = plain(Incremental(unet)), memory_of(unet, asked)
+    run(part_of(asked, WHOLE, memory))
+    changed = given(unet)
+    changed.inputs[..., 9:12, 10:13] += 1
+    expected = plain(unet)(changed)
+    rect = Rect(8, 7, 7, 7)
+    part, whole = run(part_of(changed, rect, memory)), cut(expected, rect)
+    alone = plain(unet)(Given(cut(changed.inputs, rect), asked.step, asked.prompt, asked.labels))
+    assert (part - whole).square().mean() < 0.1 * (alone - whole).square().mean()
+
+
+@torch.no_grad()
+def test_parts_that_cover_it_again_and_again_end_where_the_whole_is(unet):
+    asked, other = given(unet), given(unet)
+    other.inputs.mul_(0.5).add_(1)
+    run, memory = plain(Incremental(unet)), memory_of(unet, asked)
+    run(part_of(asked, WHOLE, memory))
+    expected = plain(unet)(other)
+    made = torch.zeros_like(expected)
+    apart = []
+    for _ in range(12):
+        for rect in (Rect(0, 0, 24, 10), Rect(0, 10, 24, 9)):
+            cut(made, rect).copy_(run(part_of(other, rect, memory)))
+        apart.append(float((made - expected).abs().max()))
+    assert apart[-1] < 0.02 * apart[0]
+
+
+@torch.no_grad()
+def test_a_controlnet_sees_the_rest_of_its_map(tiny_folder):
+    net = ControlNetModel.from_pretrained(tiny_folder / "controlnet-line").eval()
+    asked = given(net)
+    drawn = torch.rand(1, 3, 8 * HEIGHT, 8 * WIDTH, generator=torch.Generator().manual_seed(0))
+    named = {"encoder_hidden_states": asked.prompt, "return_dict": False}
+    down, middle = net(asked.inputs, asked.step, **named, controlnet_cond=drawn)
+    memory = Memory(layers_of(net, asked.inputs, asked.step, **named, controlnet_cond=drawn), WHOLE)
+    incremental = Incremental(net)
+    for rect in (WHOLE, Rect(4, 4, 8, 8)):
+        pixels = Rect(8 * rect.x, 8 * rect.y, 8 * rect.width, 8 * rect.height)
+        (told,) = memory.told(rect)
+        made = incremental(
+            cut(asked.inputs, rect), asked.step, **named, controlnet_cond=cut(drawn, pixels), **told
+        )
+        for part, whole in zip((*made[0], made[1]), (*down, middle), strict=True):
+            scale = whole.shape[-1] / WIDTH
+            there = Rect(*(round(scale * n) for n in (rect.x, rect.y, rect.width, rect.height)))
+            if rect == WHOLE:
+                there = Rect(0, 0, whole.shape[-1], whole.shape[-2])
+            assert torch.allclose(part, cut(whole, there), atol=1e-4)
+
+
+@pytest.mark.parametrize("given_map", [True, False])
+def test_a_small_change_under_a_control_repaints_a_crop(engine, given_map):
+    from painting import as_image
+
+    lines = np.zeros((48, 128), np.uint8)
+    lines[:, 60:64] = 255
+    control = Control(kind="line", picture=as_image(lines) if given_map else None)
+    easel = Easel(opened(128, 48, controls=(control,)), scenery(128, 48), engine)
+    easel.key()
+    easel.paint()
+    before = easel.shown.copy()
+    easel.brush(Rect(20, 20, 6, 6))
+    result = easel.paint()
+    assert result.picture.width <= 32
+    changed = (easel.shown != before).any(-1)
+    assert changed[20:26, 20:26].mean() > 0.9
+    engine.close_live(easel.canvas.job)
+
+
+def test_where_too_much_would_be_kept_every_picture_is_painted_whole(engine, monkeypatch):
+    shown = []
+    for most in (live_model._MOST_KEPT, 1000):
+        monkeypatch.setattr(live_model, "_MOST_KEPT", most)
+        easel = Easel(opened(128, 48), scenery(128, 48), engine)
+        easel.key()
+        easel.paint()
+        easel.brush(Rect(20, 20, 6, 6))
+        result = easel.paint()
+        assert (result.picture.width == 128) == (most == 1000)
+        shown.append(easel.shown)
+        engine.close_live(easel.canvas.job)
+    assert np.abs(shown[0].astype(int) - shown[1]).mean() < 3
