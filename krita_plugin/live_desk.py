@@ -14,21 +14,19 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.errors import LocalError
 from ..protocol.region import Rect, Size
-from . import recipe, recipes
 from .changes import Changes
-from .document import Document, DocumentError, LayerGone
+from .document import Document, DocumentError
 from .link import Link
 from .live import NOTHING_SELECTED, SELECTION_LOST, Close, LivePolicy, Open
 from .live_area import Scope, framed
+from .live_keeper import LiveKeeper
 from .live_pace import LivePace
 from .live_picture import LivePicture
-from .live_recipe import live_recipe
 from .live_source import LiveSource
 from .overlay import Overlay
 from .qt import QtCore, QtGui, Signal
 from .state import LinkState
 from .ui.panel import Panel
-from .ui.words import tr
 from .view import PenWatch, View, active_view
 
 # How often the selection, the view and the settings are looked at, in ms: Krita tells of none.
@@ -70,7 +68,7 @@ class LiveDesk(QtCore.QObject):
         self._outline: bytes | None = None
         self._picture: LivePicture | None = None
         self._pace = LivePace()
-        self._left: tuple[str, str] | None = None  # a kept layer, and the one worked on before it
+        self._keeper = LiveKeeper(panel)
         self._overlay = Overlay(self)
         self._pen = PenWatch(self)
         self._changes = Changes(self)
@@ -116,7 +114,7 @@ class LiveDesk(QtCore.QObject):
             self._source = self._view = self._picture = self._settings = None
             self._selection = self._outline = None
             self._guides = (None, ())
-            self._left = None
+            self._keeper.forget()
             self._panel.live_options.unpin()
             self._scope = Scope()
             self._panel.live.show_off()
@@ -212,7 +210,7 @@ class LiveDesk(QtCore.QObject):
         if model.name != self._model:
             self._send(self._policy.ended())
             self._model = model.name
-        self._back_to_work(document)
+        self._keeper.back_to_work(document)
         choice = self._panel.live_options.choice
         area = self._scope.area(
             document.size,
@@ -390,41 +388,10 @@ class LiveDesk(QtCore.QObject):
     def keep(self, go_on: bool) -> None:
         """Make the picture a layer with its recipe. go_on: a hidden one, and live goes on."""
         picture, source, settings = self._picture, self._source, self._settings
+        selection = self._selection
         if not self._on or picture is None or source is None or settings is None:
             return
-        document, rect, rgba = source.document, picture.rect, picture.rgba()
-        choice = self._panel.live_options.choice
-        made = live_recipe(
-            settings,
-            self._panel.settings,
-            choice,
-            document.size,
-            rect,
-            source.layer,
-            self._selection,
-        )
-        name = recipe.layer_name(made.action, settings.prompt)
-        active = document.active_layer
         # First: Krita handles events while it adds a layer.
         if not go_on:
             self.switch(False)
-        try:
-            try:
-                layer = document.add_layer(name, rect, rgba, source.layer, visible=not go_on)
-            except LayerGone:
-                layer = document.add_layer(name, rect, rgba, visible=not go_on)
-            recipes.keep(document, layer, made)
-        except DocumentError as error:
-            self._panel.notice.say(tr(str(error)))
-            return
-        if go_on and active is not None:
-            self._left = (layer, active)
-
-    def _back_to_work(self, document: Document) -> None:
-        """Krita makes a kept layer current some time after it was added: the painter goes on where
-        they were."""
-        if self._left is None or document.active_layer != self._left[0]:
-            return
-        layer, self._left = self._left[1], None
-        if any(x.id == layer for x in document.layers()):
-            document.activate_layer(layer)
+        self._keeper.keep(picture, source, settings, selection, go_on=go_on)

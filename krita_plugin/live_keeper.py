@@ -1,0 +1,66 @@
+"""A live picture becomes a layer, and the painter goes on where they were."""
+
+from __future__ import annotations
+
+from ..protocol import messages as m
+from . import recipe, recipes
+from .document import Document, DocumentError, LayerGone
+from .live_picture import LivePicture
+from .live_recipe import live_recipe
+from .live_source import LiveSource
+from .ui.panel import Panel
+from .ui.words import tr
+
+
+class LiveKeeper:
+    """Remembers which layer was worked on before one was kept."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+        self._left: tuple[str, str] | None = None  # a kept layer, and the one worked on before it
+
+    def keep(
+        self,
+        picture: LivePicture,
+        source: LiveSource,
+        asked: m.LiveOpen,
+        selection: bytes | None,
+        *,
+        go_on: bool,
+    ) -> None:
+        """A layer with its recipe: a hidden one where live goes on. ``selection`` as of live_recipe."""
+        document, rect, rgba = source.document, picture.rect, picture.rgba()
+        made = live_recipe(
+            asked,
+            self._panel.settings,
+            self._panel.live_options.choice,
+            document.size,
+            rect,
+            source.layer,
+            selection,
+        )
+        name = recipe.layer_name(made.action, asked.prompt)
+        active = document.active_layer
+        try:
+            try:
+                layer = document.add_layer(name, rect, rgba, source.layer, visible=not go_on)
+            except LayerGone:
+                layer = document.add_layer(name, rect, rgba, visible=not go_on)
+            recipes.keep(document, layer, made)
+        except DocumentError as error:
+            self._panel.notice.say(tr(str(error)))
+            return
+        if go_on and active is not None:
+            self._left = (layer, active)
+
+    def back_to_work(self, document: Document) -> None:
+        """Krita makes a kept layer current some time after it was added: the painter goes on where
+        they were."""
+        if self._left is None or document.active_layer != self._left[0]:
+            return
+        layer, self._left = self._left[1], None
+        if any(x.id == layer for x in document.layers()):
+            document.activate_layer(layer)
+
+    def forget(self) -> None:
+        self._left = None
