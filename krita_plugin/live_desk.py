@@ -61,7 +61,7 @@ class LiveDesk(QtCore.QObject):
         self._stale = True
         self._sight: Any = None  # what the last look at the layers was made for
         self._error = ""
-        self._model = ""
+        self._model = self._sampler = ""
         self._guides: tuple[Any, tuple[m.Control, ...]] = (None, ())
         self._settings: m.LiveOpen | None = None
         self._selection: bytes | None = None  # Gray8 of the picture's rectangle, as is the next
@@ -209,7 +209,7 @@ class LiveDesk(QtCore.QObject):
             return None, _NO_SERVER if not self._is_connected else _NO_MODEL
         if model.name != self._model:
             self._send(self._policy.ended())
-            self._model = model.name
+            self._model, self._sampler = model.name, model.sampler
         self._keeper.back_to_work(document)
         choice = self._panel.live_options.choice
         area = self._scope.area(
@@ -249,7 +249,7 @@ class LiveDesk(QtCore.QObject):
             style=settings.style,
             strength=choice.strength / 100,
             steps=choice.steps,
-            sampler=settings.live_sampler,
+            sampler=settings.live_sampler(self._sampler),
             seed=choice.seed,
             clip_skip=settings.clip_skip,
             controls=self._guides[1],

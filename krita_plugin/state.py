@@ -74,6 +74,8 @@ VISIBLE, LAYER, AUTOMATIC = "visible", "layer", "auto"
 # How many pictures a press paints where the painter leaves it to us (0 in Memory): a GPU paints
 # several while one looks at the first; refining rarely needs a choice.
 AUTOMATIC_VARIANTS = 3
+# A few-step model's own sampler -> the one that goes on in the same way in live; others have LCM there.
+_LIVE_SAMPLERS = {"TCD": "TCD", "Euler SGM Uniform": "Euler", "DDIM SGM Uniform": "DDIM"}
 _LIVE_SAMPLER = "LCM"
 # How many prompts of earlier presses are remembered.
 MOST_PROMPTS = 50
@@ -131,9 +133,10 @@ class Settings:
     detail: str = "auto"
     style: Style | None = None
 
-    @property
-    def live_sampler(self) -> str:
-        return (self.style.live_sampler if self.style is not None else None) or _LIVE_SAMPLER
+    def live_sampler(self, own: str) -> str:
+        """The style's, else what suits a model whose ``own`` sampler that is."""
+        chosen = self.style.live_sampler if self.style is not None else None
+        return chosen or _LIVE_SAMPLERS.get(own, _LIVE_SAMPLER)
 
     @property
     def active_guides(self) -> tuple[Guide, ...]:
