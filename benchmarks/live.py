@@ -93,7 +93,7 @@ class Sheet:
 class Stack:
     """A live canvas of a server."""
 
-    def __init__(self, client: Client, sheet: Sheet, case: Case) -> None:
+    def __init__(self, client: Client, sheet: Sheet, case: Case, prompt: str = PROMPT) -> None:
         self._client, self._sheet = client, sheet
         self.job, self._revision = str(uuid.uuid4()), 0
         client.send(
@@ -101,7 +101,7 @@ class Stack:
                 job=self.job,
                 model=case.model,
                 area=Size(sheet.side, sheet.side),
-                prompt=PROMPT,
+                prompt=prompt,
                 steps=case.steps,
                 strength=STRENGTH,
             )

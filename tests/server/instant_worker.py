@@ -1,4 +1,5 @@
-"""A worker process with an engine that paints one colour at once, and live canvases inverted.
+"""A worker process with an engine that paints one colour at once, and live canvases inverted ("same":
+as they are, which costs nothing).
 
 Words of the request's prompt switch it: "slow" (5 ms a step; "slow=50" sets the milliseconds),
 "large" (256 x 256 previews), "deaf" (does not look at cancel), "crash" and "die" (before the first
@@ -101,7 +102,8 @@ class InstantEngine:
         area = task.settings.area
         rect = Rect(0, 0, area.width, area.height) if task.whole else task.rect or Rect(0, 0, 1, 1)
         pixels = canvas.read(rect)
-        pixels[..., :3] = 255 - pixels[..., :3]
+        if "same" not in words:
+            pixels[..., :3] = 255 - pixels[..., :3]
         canvas.finished()
         emit(
             m.LiveResult(
