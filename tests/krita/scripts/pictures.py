@@ -172,7 +172,9 @@ def walks():
     yield 300
     save(found[0], f"13 settings-{WIDTHS[0]}")
     found[0].close()
-    kt.docker().panel.press.choices["expand"].trigger()
+    doc.setActiveNode(doc.nodeByName(LONG))
+    paint_from = kt.find("paint_from")
+    yield kt.until(lambda: "layer" in paint_from.currentText(), 10, "the empty layer")
     kt.click(kt.find("press"))
     yield kt.until(lambda: kt.find("retry").isVisible(), 10, "the sentence")
     yield from photograph("12 error", "notice_frame")
