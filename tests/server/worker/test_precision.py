@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from live_painting import Easel, opened
-from painting import ask, make_tiny_engine, painted, scenery
+from painting import ask, in_memory, make_tiny_engine, painted, scenery
 from velatura.models import devices
 
 
@@ -31,4 +31,4 @@ def test_jobs_and_live_differ_little_and_are_the_same_every_time(half, engine):
         shown.append(easel.shown.astype(int))
     assert (shown[0] == shown[1]).all()
     assert np.abs(shown[0] - shown[2]).mean() < 4
-    assert half._precision("tiny") == torch.bfloat16
+    assert in_memory(half).dtype == torch.bfloat16
