@@ -19,6 +19,7 @@ from .desks import Desks
 from .document import Document, DocumentError
 from .link import Link
 from .painting import Painting, hidden_by
+from .pictures import PictureFiles
 from .placing import visible_sum
 from .preview import Preview
 from .qt import QtCore
@@ -58,6 +59,7 @@ class Controller(QtCore.QObject):
         self.recipes = Reopening(panel, self._active)
         self.preview = Preview(panel, self)
         self.results = Results(panel, link, self._active, self)
+        self.pictures = PictureFiles(panel, self._active, self.results.workshop)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
         panel.escaped.connect(self.preview.hide)

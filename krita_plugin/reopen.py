@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from . import recipes
 from .document import Document, DocumentError
@@ -42,7 +43,8 @@ class Reopening:
             notice.say(tr(str(error)))
             return
         self._layer = layer
-        self._panel.show_recipe(found.action, found.settings, layer)
+        left_out = (*found.settings.leave_out, layer)
+        self._panel.show_recipe(found.action, replace(found.settings, leave_out=left_out))
         if not self._panel.model.has(found.settings.model):
             remarks.append(
                 tr('its model "{name}" is not on this server', name=found.settings.model)

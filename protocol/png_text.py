@@ -24,6 +24,7 @@ _NEGATIVE = "Negative prompt:"
 _FIELD = re.compile(r'\s*(\w[\w /-]*):\s*("(?:\\.|[^\\"])*"|[^,"]*)(?:,|$)')
 # The last line is one of numbers when this many of them are on it, as A1111 judges it.
 _FEWEST_FIELDS = 3
+_PLAIN_SCHEDULES = ("", "Automatic", "Uniform")
 # The recipe's name -> A1111's, in its order.
 _NAMES = {
     "steps": "Steps",
@@ -120,6 +121,10 @@ def from_parameters(text: str) -> dict[str, Any]:
         value = _value(name, fields.get(theirs))
         if value is not None:
             found[name] = value
+    schedule = fields.get("Schedule type", "")
+    if "sampler" in found and schedule not in _PLAIN_SCHEDULES:
+        # Newer A1111 tells the two halves of a sampler's name apart.
+        found["sampler"] = f"{found['sampler']} {schedule}"
     return found
 
 

@@ -64,6 +64,10 @@ class ModelGroup(QtWidgets.QWidget):
     def model(self) -> ModelInfo | None:
         return self._models.get(self.combo.currentData())
 
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        return tuple(self._models.values())
+
     def want(self, name: str) -> None:
         """Choose this model when the catalogue has it."""
         self._wanted = name

@@ -248,12 +248,12 @@ class Panel(QtWidgets.QWidget):
         self.source.offer_layers(layers)
         self._show_action()
 
-    def show_recipe(self, action: str, settings: Settings, layer: str) -> None:
-        """Fill every field as it was when ``layer`` was painted, and leave that layer out."""
+    def show_recipe(self, action: str, settings: Settings) -> None:
+        """Fill every field as it was for an earlier picture."""
         self.prompts.prompt.setPlainText(settings.prompt)
         self.prompts.avoid.setPlainText(settings.negative)
         self.source.combo.choose(settings.paint_from)
-        self.source.leave((*settings.leave_out, layer))
+        self.source.leave(settings.leave_out)
         self.area.choose(settings.context, settings.soft_edge, settings.keep_outline)
         self.chance.variants.setValue(settings.variants)
         if settings.seed is not None:

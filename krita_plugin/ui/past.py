@@ -20,11 +20,15 @@ _KEY, _FAVOURITE = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 
 
 class PastGroup(QtWidgets.QWidget):
-    """opened(key): show this one again. starred(key, bool). removed(key): out of the file."""
+    """opened(key): show this one again. starred(key, bool). removed(key): out of the file.
+
+    saved(key, path): write it as a PNG.
+    """
 
     opened = Signal(object)
     starred = Signal(object, bool)
     removed = Signal(object)
+    saved = Signal(object, str)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -54,11 +58,12 @@ class PastGroup(QtWidgets.QWidget):
         self.about = ElidedLabel("past_about")
         self.star = tool_button("past_star", STAR, tr("Favourite: never falls out of the history"))
         self.star.setCheckable(True)
+        self.save = tool_button("past_save", tr("Save..."), tr("As a PNG that says what made it"))
         self.remove = tool_button("past_remove", tr("Remove"), tr("Out of this picture's history"))
         lines = column(self.fold.body)
         lines.addLayout(row(self.words, self.favourites, stretch=0))
         lines.addWidget(self.list)
-        lines.addLayout(row(self.about, self.star, self.remove, stretch=0))
+        lines.addLayout(row(self.about, self.star, self.save, self.remove, stretch=0))
         column(self).addWidget(self.fold)
         self.fold.head.toggled.connect(lambda is_open: self._show())
         self.words.textChanged.connect(lambda text: self._show())
@@ -67,6 +72,7 @@ class PastGroup(QtWidgets.QWidget):
         self.list.itemClicked.connect(lambda item: self.opened.emit(item.data(_KEY)))
         self.star.clicked.connect(lambda on: self._tell(self.starred, on))
         self.remove.clicked.connect(lambda checked=False: self._tell(self.removed))
+        self.save.clicked.connect(lambda checked=False: self._ask())
 
     def show_entries(self, entries: Sequence[Entry], thumbnail: Callable[[Key], bytes]) -> None:
         """The newest first. thumbnail: the small PNG of one."""
@@ -112,6 +118,7 @@ class PastGroup(QtWidgets.QWidget):
     def _describe(self) -> None:
         item = self.list.currentItem()
         self.star.setEnabled(item is not None)
+        self.save.setEnabled(item is not None)
         self.remove.setEnabled(item is not None)
         self.star.setChecked(item is not None and bool(item.data(_FAVOURITE)))
         if item is None:
@@ -121,6 +128,21 @@ class PastGroup(QtWidgets.QWidget):
             )
         else:
             self.about.setText(item.toolTip().partition("\n")[0])
+
+    def _ask(self) -> None:
+        item = self.list.currentItem()
+        if item is None:
+            return
+        key = item.data(_KEY)
+        # Not exec: Krita defers its own signals while another event loop runs.
+        dialog = QtWidgets.QFileDialog(self, tr("Save picture"))
+        dialog.setObjectName("save_picture")
+        dialog.setAcceptMode(QtWidgets.QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter("PNG (*.png)")
+        dialog.setDefaultSuffix("png")
+        dialog.fileSelected.connect(lambda path: self.saved.emit(key, path))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def _tell(self, signal: Any, *values: bool) -> None:
         item = self.list.currentItem()

@@ -72,8 +72,9 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
 
 
 class PromptGroup(QtWidgets.QWidget):
-    """changed: what is written in one of the fields."""
+    """changed: what is written in one of the fields. picture_chosen(path): use what made it."""
 
+    picture_chosen = Signal(str)
     submitted = Signal()
     left = Signal()
     changed = Signal()
@@ -89,7 +90,9 @@ class PromptGroup(QtWidgets.QWidget):
         )
         self.avoid = PromptEdit("avoid", tr("Avoid"), 1)
         self.avoid.setToolTip(tr("What you do not want to see (negative prompt)"))
-        self.past = tool_button("prompt_past", "", tr("Earlier prompts (prompt history)"))
+        self.past = tool_button(
+            "prompt_past", "", tr("Earlier prompts (prompt history), and those of pictures")
+        )
         self.past.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
         self.past.setArrowType(Qt.ArrowType.DownArrow)
         self.past.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -115,7 +118,6 @@ class PromptGroup(QtWidgets.QWidget):
     def show_past(self, prompts: tuple[str, ...]) -> None:
         """Prompts of earlier presses, the newest first."""
         self._earlier, self._at = prompts, -1
-        self.past.setEnabled(bool(prompts))
         self.past_menu.clear()
         metrics = self.past_menu.fontMetrics()
         for prompt in prompts:
@@ -124,6 +126,23 @@ class PromptGroup(QtWidgets.QWidget):
             choice = self.past_menu.addAction(short.replace("&", "&&"))
             choice.setToolTip(prompt)
             choice.triggered.connect(lambda checked=False, text=prompt: self._take(text))
+        self.past_menu.addSeparator()
+        picture = self.past_menu.addAction(tr("From a picture (PNG)..."))
+        picture.setObjectName("prompt_picture")
+        picture.setToolTip(
+            tr("Prompt, seed and numbers of a PNG that Velatura or A1111 wrote (PNG info)")
+        )
+        picture.triggered.connect(lambda checked=False: self._ask())
+
+    def _ask(self) -> None:
+        # Not exec: Krita defers its own signals while another event loop runs.
+        dialog = QtWidgets.QFileDialog(self, tr("Picture that says what made it"))
+        dialog.setObjectName("picture_file")
+        dialog.setFileMode(QtWidgets.QFileDialog.FileMode.ExistingFile)
+        dialog.setNameFilter("PNG (*.png)")
+        dialog.fileSelected.connect(self.picture_chosen)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def _take(self, prompt: str) -> None:
         self.prompt.replace_text(prompt)

@@ -16,7 +16,7 @@ from velatura.protocol.discovery import Running, read_running
 _MAKE_MODEL = """
 import sys
 from pathlib import Path
-from checkpoints import put_encoder
+from checkpoints import make_sd2, make_sdxl, put_encoder, put_estimator
 from lora_files import make_lora, make_word, parts_of
 from velatura.models.starter.recipe.tiny import make_tiny
 models = Path(sys.argv[1])
@@ -25,11 +25,15 @@ make_tiny(models / "tiny")
 put_encoder(models / "tiny", num_hidden_layers=2)
 make_lora(models / "loras" / "ink.safetensors", parts_of(models / "tiny"), size=1.0)
 make_word(models / "embeddings" / "glaze.safetensors", (32,))
+# Of other families; what is first in the list is what a new painter gets.
+make_sdxl(models / "x-large")
+make_sd2(models / "y-depth", channels=5)
+put_estimator(models / "y-depth")
 """
 
 
 def make_model(models: Path) -> Path:
-    """A folder of models: one tiny checkpoint in the starter's layout, a LoRA and an embedding for it."""
+    """Tiny checkpoints: in the starter's layout, with a LoRA and an embedding for it; SDXL; depth."""
     models.mkdir(parents=True)
     subprocess.run(
         [sys.executable, "-c", _MAKE_MODEL, str(models)],

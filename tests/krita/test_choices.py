@@ -31,5 +31,13 @@ def test_a_lora_is_chosen_from_the_menu_and_painted_with(paint):
     paint("wears_a_lora_from_the_menu", "addons.py")
 
 
+def test_models_of_other_families_are_chosen_from_the_list_and_paint(paint):
+    paint("paints_with_other_families", "families.py")
+
+
+def test_a_saved_picture_says_what_made_it_and_paints_the_same_again(paint):
+    paint("saves_a_picture_and_paints_it_again_from_the_file", "png_files.py")
+
+
 def test_numbers_a_derived_guide_and_an_embedding_stand_in_the_layers_recipe(paint):
     paint("keeps_all_that_was_chosen_in_the_recipe", "advanced.py")

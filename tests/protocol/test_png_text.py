@@ -69,6 +69,19 @@ def test_what_a1111_wrote_is_read():
     }
 
 
+@pytest.mark.parametrize(
+    ("schedule", "sampler"),
+    [
+        ("Karras", "DPM++ 2M Karras"),
+        ("Automatic", "DPM++ 2M"),
+        ("SGM Uniform", "DPM++ 2M SGM Uniform"),
+    ],
+)
+def test_newer_a1111_tells_the_schedule_apart(schedule, sampler):
+    text = f"a boat\nSteps: 20, Sampler: DPM++ 2M, Schedule type: {schedule}, CFG scale: 7, Seed: 1"
+    assert from_parameters(text)["sampler"] == sampler
+
+
 def test_pillow_reads_both_and_the_picture_is_the_same():
     png = write_text(picture(), RECIPE)
     with Image.open(io.BytesIO(png)) as opened:

@@ -127,5 +127,5 @@ def test_clip_skip_is_sent_and_shown(panel):
     assert panel.settings.clip_skip == 1
     panel.model.clip_skip.setValue(2)
     assert panel.settings.clip_skip == 2
-    panel.show_recipe("refine", replace(panel.settings, clip_skip=3), "id")
+    panel.show_recipe("refine", replace(panel.settings, clip_skip=3))
     assert panel.model.clip_skip.value() == 3

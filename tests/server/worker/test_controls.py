@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from velatura.models import annotators
 from velatura.protocol.messages import Annotate, Control, Generate
 from velatura.protocol.region import Rect
+from velatura.server.worker import controls
+from velatura.server.worker.control import control_map
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import bytes_of
@@ -48,8 +50,8 @@ def put_annotator(models: Path, seed: int = 0) -> Path:
 
 
 def job(*kinds: str, model: str = "a") -> Generate:
-    controls = tuple(Control(kind=kind) for kind in kinds)
-    return ask(scenery(SIDE, SIDE), model=model, controls=controls, steps=1)
+    guides = tuple(Control(kind=kind) for kind in kinds)
+    return ask(scenery(SIDE, SIDE), model=model, controls=guides, steps=1)
 
 
 def trace() -> Annotate:
@@ -151,6 +153,24 @@ def test_files_that_were_replaced_are_loaded_anew(models, tiny_folder, monkeypat
     put_annotator(models, seed=9)
     make_net(tiny_folder / "unet", models / "controlnet" / "tile", seed=9)
     assert all((one != other).any() for one, other in zip(before, made(), strict=True))
+
+
+def test_a_map_of_the_same_picture_is_drawn_once(models, monkeypatch) -> None:
+    drawn: list[str] = []
+
+    def draw(kind: str, *given: object, **more: object) -> np.ndarray:
+        drawn.append(kind)
+        return control_map(kind, *given, **more)
+
+    monkeypatch.setattr(controls, "control_map", draw)
+    engine = engine_with(models)
+    maps = [answers(engine, trace())[0].picture for _ in range(2)]
+    assert maps[0] == maps[1]
+    other = as_image(scenery(SIDE, SIDE, seed=1))
+    answers(engine, Annotate(job=str(uuid.uuid4()), kind="soft_edge", picture=other))
+    painted(engine, job("canny"))
+    painted(engine, job("canny"))
+    assert drawn == ["soft_edge", "soft_edge", "canny"]
 
 
 def test_live_painting_keeps_its_net_and_goes_on_when_it_had_to_leave(models, sizes) -> None:

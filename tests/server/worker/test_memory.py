@@ -11,7 +11,8 @@ import pytest
 import torch
 from checkpoints import put_unet
 from live_painting import Easel, opened
-from painting import ask, engine_with, in_memory, painted, rectangle, results, scenery
+from painting import answers, ask, engine_with, in_memory, painted, rectangle, results, scenery
+from velatura.protocol.messages import Progress
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import Room, Shelf, bytes_of, free_memory
@@ -143,3 +144,14 @@ def test_live_painting_goes_on_when_its_model_had_to_leave(models, one):
     easel.brush(Rect(40, 10, 20, 20))
     assert easel.paint()
     assert "a" in engine.loaded()
+
+
+def test_loading_says_what_and_how_far(models):
+    messages = answers(engine_with(models), job("a"))
+    loading = [m for m in messages if isinstance(m, Progress) and m.stage == "loading"]
+    steps = [m.step for m in loading]
+    assert steps == sorted(set(steps))
+    assert len(steps) > 2
+    assert {m.steps for m in loading} == {100}
+    assert all(m.note.startswith("Loading a: ") for m in loading)
+    assert len({m.note for m in loading}) == len(loading)
