@@ -184,7 +184,7 @@ def read(document: Readable, plan: Plan, settings: Settings) -> Pixels:
         raise CaptureError(
             "A guide's layer is not in this picture: choose another, or switch the guide off."
         )
-    with document.without(plan.left_out) as seen:
+    with document.without(plan.left_out, plan.read) as seen:
         surroundings = seen.read_projection(plan.read)
         source = None if plan.layer is None else seen.read_layer(plan.layer, plan.read)
     if plan.painted is not None:

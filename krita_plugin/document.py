@@ -18,6 +18,7 @@ from krita import Krita, Selection
 from ..protocol.region import Rect, Size
 from . import sight, writing
 from .canvas import Limits
+from .frames import Frames, frames_of
 from .images import rgba_bytes, swap_red_blue
 from .nodes import (
     PICTURES,
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 _ANNOTATION = "velatura/"
+# Canvas pixels around a part that is read of a copy.
+_AROUND = 64
 
 
 def active_document() -> Document | None:
@@ -102,6 +105,11 @@ class Document:
         """(model, depth, profile) in Krita's words, such as ("RGBA", "U8", "sRGB-...")."""
         handle = self._open()
         return handle.colorModel(), handle.colorDepth(), handle.colorProfile()
+
+    @property
+    def frames(self) -> Frames | None:
+        """Of an animation, the frames that show what is seen now; None where all do."""
+        return frames_of(self._open())
 
     @property
     def path(self) -> str:
@@ -186,9 +194,10 @@ class Document:
         return sight.has_transparency(self._node(layer), size.width, size.height)
 
     @contextlib.contextmanager
-    def without(self, layers: Collection[str]) -> Iterator[Document]:
+    def without(self, layers: Collection[str], rect: Rect | None = None) -> Iterator[Document]:
         """This document with those layers hidden, to be read and then forgotten.
 
+        rect: the part that will be read, None for all; of a large canvas it is much quicker.
         A clone, because hiding a layer in the painter's own document would be seen, and would
         change the file. Without any visible layer to hide it is this document itself.
         """
@@ -200,9 +209,12 @@ class Document:
             for node in stack(clone):
                 if id_of(node) in hidden:
                     node.setVisible(False)
+            part = None if rect is None else self._around(rect)
+            if part is not None:
+                clone.resizeImage(part.x, part.y, part.width, part.height)
             clone.refreshProjection()
             clone.waitForDone()
-            yield _Copy(clone)
+            yield _Copy(clone, part)
 
     # Selection
 
@@ -270,16 +282,18 @@ class Document:
         like: str | None = None,
         label: int = 0,
         group: str = "",
+        frames: Frames | None = None,
     ) -> list[str]:
         """Add one layer, or several in a group of that name, as ``add_layer`` does; their ids.
 
-        like: the layer whose blending mode, opacity and inherit-alpha it gets.
+        like: the layer whose blending mode, opacity and inherit-alpha it gets. frames: of an
+        animation, those on which it is seen; None for those that show what is seen now.
         """
         style = replace(
             writing.PLAIN if like is None else writing.style_of(self._node(like)), label=label
         )
         below = None if above is None else self._node(above)
-        return writing.insert(self._open(), sheets, below, style, group)
+        return writing.insert(self._open(), sheets, below, style, group, frames or self.frames)
 
     def show_layer(self, layer: str, visible: bool) -> None:
         """Show or hide a layer. Krita makes no row in the History of it."""
@@ -325,6 +339,13 @@ class Document:
 
     # Inside
 
+    def _around(self, rect: Rect) -> Rect | None:
+        """``rect`` with what blurring layers need around it, inside the canvas."""
+        size, more = self.size, _AROUND
+        x, y = rect.x - more, rect.y - more
+        wide = Rect(x, y, rect.width + 2 * more, rect.height + 2 * more)
+        return Rect(0, 0, size.width, size.height).intersection(wide)
+
     def _open(self) -> Any:
         if not self.is_open:
             raise DocumentClosed("The document was closed: open it again to go on.")
@@ -338,8 +359,23 @@ class Document:
 
 
 class _Copy(Document):
-    """A clone, which Krita does not count among its open documents."""
+    """A clone, which Krita does not count among its open documents. part: all that is left of it."""
+
+    def __init__(self, handle: Any, part: Rect | None) -> None:
+        super().__init__(handle)
+        self._part = part
 
     @property
     def is_open(self) -> bool:
         return True
+
+    def read_projection(self, rect: Rect) -> bytes:
+        return super().read_projection(self._inside(rect))
+
+    def read_layer(self, layer: str, rect: Rect) -> bytes:
+        return super().read_layer(layer, self._inside(rect))
+
+    def _inside(self, rect: Rect) -> Rect:
+        if self._part is None:
+            return rect
+        return replace(rect, x=rect.x - self._part.x, y=rect.y - self._part.y)

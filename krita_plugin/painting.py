@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..protocol import messages as m
 from ..protocol.region import Rect, Size
 from .document import Document
+from .frames import Frames
 from .state import Settings
 
 
@@ -19,7 +20,8 @@ class Painting:
     one, None for the top of the stack. hides: layers that the new one stands for. asked_size: the
     document's then. enlarge: what becomes the canvas when a picture of it is kept, in the pixels of
     the canvas as it was; None where the canvas stays. watched: the part of the canvas that it will
-    cover, None for nothing, and before: a checksum of what was visible there.
+    cover, None for nothing, and before: a checksum of what was visible there. frames: of an
+    animation, those that showed what was asked about; None for all.
     """
 
     request: m.Generate
@@ -35,6 +37,7 @@ class Painting:
     enlarge: Rect | None
     watched: Rect | None
     before: int
+    frames: Frames | None = None
 
     def fits(self, size: Size) -> bool:
         """False where the document was resized meanwhile: what was asked for may have moved."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..protocol import messages as m
 from ..protocol.region import Rect
@@ -30,11 +31,11 @@ def place(
     """
     if painting is None:
         return document.insert(sheets, label=_LABEL, group=group), True
+    insert = partial(document.insert, sheets, label=_LABEL, group=group, frames=painting.frames)
     try:
-        above, like = painting.above, painting.source
-        return document.insert(sheets, above, like=like, label=_LABEL, group=group), True
+        return insert(above=painting.above, like=painting.source), True
     except LayerGone:
-        return document.insert(sheets, label=_LABEL, group=group), False
+        return insert(), False
 
 
 def visible_sum(document: Document, rect: Rect) -> int:

@@ -33,7 +33,10 @@ class Preview(QtCore.QObject):
             return
         if event.job != self._job:
             self._job, self._shape = event.job, shape(painting.request)
-        self._overlay.show(cut(image, self._shape), event.area, document=painting.document)
+        document = painting.document
+        if document.is_open:
+            area = painting.placed(event.area, document.size)
+            self._overlay.show(cut(image, self._shape), area, document=document)
 
     def hide(self) -> None:
         """Off the canvas until the next job; the painting goes on."""

@@ -194,7 +194,7 @@ class Results(QtCore.QObject):
         painting, job = waiting.painting, waiting.picture.key[0]
         if painting is None or painting.watched is None or job in self._unsettled:
             return False
-        if waiting.home != painting.document:
+        if waiting.home != painting.document or painting.document.frames != painting.frames:
             return False
         return placing.visible_sum(painting.document, painting.watched) not in self._known[job]
 
@@ -316,8 +316,11 @@ class Results(QtCore.QObject):
                     name = recipe.key(layer, document.fingerprint(layer))
                     document.set_bytes(name, waiting.picture.recipe)
                 history.mark(document, waiting.picture.key, kept=True)
-            if painting is not None:
+            # On its other frames, a source has no successor.
+            if painting is not None and painting.frames is None:
                 self.hiding.hide(document, painting.hides, layers[-1])
+            if painting is not None and document.frames != painting.frames:
+                remark = tr("The new layer is on the frames that it was asked for.")
             if at_home and not document.is_active:
                 remark = tr('The new layer is in "{name}".', name=document.name)
         except DocumentError as error:

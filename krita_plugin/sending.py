@@ -57,7 +57,7 @@ def _colours(document: Readable, plan: Plan, inner: Rect, at: Rect) -> QtGui.QIm
         return _read(lambda part: document.read_layer(layer, part), rect, at, 4)
     size = document.size
     if plan.left_out and size.width * size.height <= _COPIED:
-        with document.without(plan.left_out) as rest:
+        with document.without(plan.left_out, rect) as rest:
             return _read(rest.read_projection, rect, at, 4)
     return _read(document.read_projection, rect, at, 4)
 

@@ -15,8 +15,9 @@ from krita import Krita
 
 from ..protocol.region import Rect
 from .dither import widen
+from .frames import Frames, empty_layer
 from .images import swap_red_blue
-from .nodes import PICTURES, SRGB, DocumentError, Space, cloned, id_of, set_space
+from .nodes import PICTURES, SRGB, DocumentError, Space, cloned, id_of, set_space, space_of
 from .qt import QtCore
 
 SRGB16 = ("RGBA", "U16", "sRGB-elle-V2-srgbtrc.icc")
@@ -71,9 +72,16 @@ def style_of(node: Any) -> Style:
 
 
 def insert(
-    handle: Any, sheets: Sequence[Sheet], below: Any, style: Style = PLAIN, group: str = ""
+    handle: Any,
+    sheets: Sequence[Sheet],
+    below: Any,
+    style: Style = PLAIN,
+    group: str = "",
+    frames: Frames | None = None,
 ) -> list[str]:
     """Add layers above ``below`` (a node; None: on top of everything); their ids, bottom to top.
+
+    frames: of an animation, those on which they are seen; None for all.
 
     One undo takes all of them away, and redo brings their pixels back, because everything is made
     before it is added. Several are put into a group of that name, which gets the style. Raises
@@ -82,8 +90,8 @@ def insert(
     space = handle.colorModel(), handle.colorDepth(), handle.colorProfile()
     while below is not None and below.type() not in PICTURES:
         below = below.parentNode()
-    with _bench(handle, sheets, space, style) as bench:
-        nodes = [_paint_layer(bench, sheet, space) for sheet in sheets]
+    with _bench(handle, sheets, space, style, frames) as bench:
+        nodes = [_paint_layer(bench, sheet, space, frames) for sheet in sheets]
         top = nodes[0]
         if len(nodes) > 1:
             top = bench.createNode(group, "grouplayer")
@@ -103,13 +111,16 @@ def insert(
 
 
 @contextmanager
-def _bench(handle: Any, sheets: Sequence[Sheet], space: Space, style: Style) -> Iterator[Any]:
+def _bench(
+    handle: Any, sheets: Sequence[Sheet], space: Space, style: Style, frames: Frames | None
+) -> Iterator[Any]:
     """Where the nodes are made: the document itself, if nothing of it makes a row in its History."""
     if (
         len(sheets) == 1
         and style.blending == PLAIN.blending
         and sheets[0].space == space
         and sheets[0].mask is None
+        and frames is None
     ):
         yield handle
         return
@@ -117,10 +128,14 @@ def _bench(handle: Any, sheets: Sequence[Sheet], space: Space, style: Style) -> 
         yield clone
 
 
-def _paint_layer(bench: Any, sheet: Sheet, space: Space) -> Any:
+def _paint_layer(bench: Any, sheet: Sheet, space: Space, frames: Frames | None) -> Any:
     rect = sheet.rect
-    node = bench.createNode(sheet.name, "paintlayer")
-    if sheet.space != space:
+    if frames is None:
+        node = bench.createNode(sheet.name, "paintlayer")
+    else:
+        node = empty_layer(bench, frames)
+        node.setName(sheet.name)
+    if space_of(node) != sheet.space:
         set_space(node, sheet.space)
     node.setPixelData(QtCore.QByteArray(sheet.data), rect.x, rect.y, rect.width, rect.height)
     if sheet.space != space:
@@ -128,7 +143,7 @@ def _paint_layer(bench: Any, sheet: Sheet, space: Space) -> Any:
     node.setVisible(sheet.visible)
     if sheet.mask is not None:
         node.addChildNode(_mask(rect, sheet.mask), None)
-    return node
+    return node if frames is None else node.clone()
 
 
 def _dress(node: Any, style: Style) -> None:

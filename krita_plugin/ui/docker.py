@@ -171,7 +171,7 @@ class Docker(DockWidget):
     def _watch_history(self) -> None:
         """Every undoable operation resets the model of Krita's own History docker."""
         for docker in Krita.instance().dockers():
-            if docker.objectName() == "History":
+            if docker.objectName() == "History" and docker.window() == self.window():
                 for view in docker.findChildren(QtWidgets.QAbstractItemView):
                     self._history = view.model()
                     self._history.modelReset.connect(self._settle.start)

@@ -75,7 +75,7 @@ class Easel:
         return any(not sheet.pixel(x, y)[3] for y in range(self.height) for x in range(self.width))
 
     @contextmanager
-    def without(self, layers: Collection[str]) -> Iterator[Easel]:
+    def without(self, layers: Collection[str], rect: Rect | None = None) -> Iterator[Easel]:
         yield replace(self, sheets=[s for s in self.sheets if s.id not in layers])
 
     def read_selection(self, rect: Rect) -> bytes | None:

@@ -156,8 +156,6 @@ class InstantEngine:
                 )
         if "silent" in words:
             return
-        width, height = request.region.width, request.region.height
-        pixels = colour(request.seed + variant) * (width * height)
         emit(
             m.Result(
                 job=request.job,
@@ -165,11 +163,16 @@ class InstantEngine:
                 seed=request.seed + variant,
                 x=request.region.x,
                 y=request.region.y,
-                picture=Image(width, height, "rgba8", pixels),
+                picture=self.picture(request, variant),
                 recipe={"model": request.model, "process": os.getpid()},
                 last=variant == request.variants - 1,
             )
         )
+
+    def picture(self, request: m.Generate, variant: int) -> Image:
+        """What is painted over the region."""
+        width, height = request.region.width, request.region.height
+        return Image(width, height, "rgba8", colour(request.seed + variant) * (width * height))
 
 
 if __name__ == "__main__":

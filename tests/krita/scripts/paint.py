@@ -29,7 +29,7 @@ def ready():
     yield light("Ready")
     fold("advanced", is_open=True)
     combo = kt.find("model")
-    combo.setCurrentIndex(combo.findText("tiny"))
+    combo.setCurrentIndex(max(0, combo.findText("tiny")))
     for name, value in (("steps", 4), ("variants", 1)):
         kt.find(name).setValue(value)
     kt.find("seed_lock").setChecked(False)
@@ -108,12 +108,12 @@ def picture():
     return doc
 
 
-def mask_of(x, y, width, height, values=None):
+def mask_of(x, y, width, height, values=None, size=(SIDE, SIDE)):
     """One byte for every pixel of the canvas; ``values`` for those inside the rectangle."""
-    mask = bytearray(SIDE * SIDE)
+    mask = bytearray(size[0] * size[1])
     for row in range(height):
         part = b"\xff" * width if values is None else values[row * width : (row + 1) * width]
-        mask[(y + row) * SIDE + x : (y + row) * SIDE + x + width] = part
+        mask[(y + row) * size[0] + x : (y + row) * size[0] + x + width] = part
     return bytes(mask)
 
 
@@ -188,6 +188,10 @@ def fills_a_hard_selection():
     assert made.settings.model == "tiny"
     assert str(made.seed) == kt.find("seed").text()
     yield from taken_back_and_done_again(doc, before, after)
+
+
+def recipes_of(doc):
+    return [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
 
 
 def annotation_of(doc, layer):

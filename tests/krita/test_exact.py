@@ -1,0 +1,64 @@
+"""What is read, sent and laid, pixel by pixel: a real Krita, a real server, an engine that inverts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "server"))
+
+from harness import ServerProcess
+
+WORKER = (sys.executable, str(Path(__file__).with_name("inverting_worker.py")))
+SRGB = "sRGB-elle-V2-srgbtrc.icc"
+
+
+@pytest.fixture(scope="module")
+def exact(krita, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
+    folder = tmp_path_factory.mktemp("exact") / "velatura"
+    server = ServerProcess(folder, worker=WORKER).start()
+    try:
+        with krita.start(env={"VELATURA_HOME": str(folder)}) as running:
+            yield lambda test, **env: running.run("exact.py", test, env=env, timeout=150)
+    finally:
+        server.stop()
+
+
+# tolerance: steps of 8 bits that Krita's own conversion there and back costs.
+@pytest.mark.parametrize(
+    ("space", "tolerance"),
+    [
+        (f"RGBA U8 {SRGB}", 0),
+        (f"RGBA U16 {SRGB}", 0),
+        ("RGBA U16 default", 1),
+        (f"RGBA F16 {SRGB}", 1),
+        (f"RGBA F32 {SRGB}", 0),
+        ("RGBA F32 default", 1),
+        ("GRAYA U8 default", 1),
+        ("GRAYA U16 default", 1),
+        ("CMYKA U8 default", 15),
+        ("CMYKA U16 default", 15),
+    ],
+)
+def test_every_pixel_is_kept_in_the_documents_own_space(exact, space, tolerance):
+    outcome = exact("keeps_in_this_space", KT_SPACE=space, KT_TOLERANCE=str(tolerance))
+    print(outcome.values)
+
+
+def test_a_selection_on_a_huge_canvas_costs_what_the_selection_costs(exact):
+    print(exact("stays_with_the_selection_on_a_huge_canvas").values)
+
+
+def test_of_an_animation_the_current_drawing_is_painted_and_no_other_frame_changes(exact):
+    exact("paints_from_and_keeps_on_the_current_frame")
+
+
+def test_a_picture_comes_back_to_its_document_while_another_window_is_active(exact):
+    exact("comes_back_while_another_window_is_active")
+
+
+def test_the_picture_so_far_of_a_larger_canvas_lies_where_it_will(exact):
+    exact("shows_the_picture_so_far_over_the_canvas_to_be")
