@@ -163,7 +163,7 @@ class Document:
     def selection_bounds(self) -> Rect | None:
         """The smallest rectangle around what is selected of the canvas; None when nothing is.
 
-        A selection mask on the current layer or on its group counts as the selection.
+        A selection mask on the current layer counts as the selection.
         """
         handle = self._open()
         found = sight.holding(handle).selection

@@ -1,12 +1,12 @@
 """What holds for a reader of a Krita document: selections, isolation, transparency.
 
-The part of document.py that works on Krita's own handles. A selection mask on a layer limits what is painted on that layer and on all in its group; Krita's
-own ``Document.selection()`` knows nothing of it.
+The part of document.py that works on Krita's own handles. A selection mask on a layer or group
+limits what is painted on it, not on a group's members; Krita's own ``Document.selection()`` knows
+nothing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +40,17 @@ class Holding:
 
 def holding(handle: Any) -> Holding:
     """What limits painting on the active node of a document (its handle)."""
-    for layer in _layers_around(handle):
-        masks = [n for n in layer.childNodes() if n.type() == "selectionmask" and n.visible()]
-        if not masks or not _may_hold(handle):
-            continue
-        if len(masks) > 1:
-            return Holding(unclear=str(layer.name()))
-        return Holding(masks[0].selection(), mask=str(masks[0].name()))
-    return Holding(handle.selection())
+    node = handle.activeNode()
+    if node is not None and node.type().endswith("mask"):
+        node = node.parentNode()
+    is_layer = node is not None and node.parentNode() is not None
+    members = node.childNodes() if is_layer else []
+    masks = [n for n in members if n.type() == "selectionmask" and n.visible()]
+    if not masks or not _may_hold(handle):
+        return Holding(handle.selection())
+    if len(masks) > 1:
+        return Holding(unclear=str(node.name()))
+    return Holding(masks[0].selection(), mask=str(masks[0].name()))
 
 
 def limits(handle: Any) -> Limits:
@@ -73,16 +76,6 @@ def has_transparency(node: Any, width: int, height: int) -> bool:
         if any(data[pixel - size + k :: pixel].strip(opaque[k : k + 1]) for k in range(size)):
             return True
     return False
-
-
-def _layers_around(handle: Any) -> Iterator[Any]:
-    """The active layer (for a mask: its owner), then the groups around it; not the root."""
-    node = handle.activeNode()
-    if node is not None and node.type().endswith("mask"):
-        node = node.parentNode()
-    while node is not None and node.parentNode() is not None:
-        yield node
-        node = node.parentNode()
 
 
 def _may_hold(handle: Any) -> bool:

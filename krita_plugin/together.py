@@ -35,13 +35,17 @@ class _Group:
 
 @dataclass(frozen=True)
 class _New:
-    """Rows on their way: ``count`` after the row ``before``. seen: where the History stood last."""
+    """Rows on their way: ``count`` after the row ``before``. seen: how many there were last.
+
+    is_there: they have come; a painter may have undone them already.
+    """
 
     document: Document
     count: int
     before: int
     seen: int
     tries: int
+    is_there: bool = False
 
 
 class Together(QtCore.QObject):
@@ -82,11 +86,16 @@ class Together(QtCore.QObject):
     def rows(self, document: Document, count: int) -> Iterator[None]:
         """The ``count`` rows that are made inside become one step of undo, if it is the active
         document."""
-        before = self._row() if document.is_active else None
-        yield
-        if before is not None:
+        view, before = self._view(), self._row()
+        if view is None or before is None or not document.is_active:
+            yield
+            return
+        self._listen(view)
+        self._new = _New(document, count, before, before, _MOST_TRIES)
+        try:
+            yield
+        finally:
             # Krita's threads tell its History a little later.
-            self._new = _New(document, count, before, self._row() or 0, _MOST_TRIES)
             self._arrive.start(_AGAIN)
 
     def _arrived(self) -> None:
@@ -94,17 +103,19 @@ class Together(QtCore.QObject):
         new, view, row = self._new, self._view(), self._row()
         if new is None or view is None or row is None or not new.document.is_active:
             return
-        if row < new.before + new.count or row != new.seen:
-            if new.tries:
-                self._new = replace(new, seen=row, tries=new.tries - 1)
-                self._arrive.start(_AGAIN)
+        last = int(view.model().rowCount()) - 1
+        if (not new.is_there or last != new.seen) and new.tries:
+            self._new = replace(new, seen=last, tries=new.tries - 1)
+            self._arrive.start(_AGAIN)
             return
         self._new = None
-        texts = _texts(view, row - new.count, row)
+        if not new.is_there:
+            return
+        texts = _texts(view, last - new.count, last)
         others = [g for g in self._groups if g.document.is_open and g.document != new.document]
-        self._groups = [*others, _Group(new.document, row - new.count, row, texts)]
-        self._last = new.document, row
-        self._listen(view)
+        self._groups = [*others, _Group(new.document, last - new.count, last, texts)]
+        self._last = new.document, last
+        self._moved(row)
 
     def _listen(self, view: Any) -> None:
         rows = view.selectionModel()
@@ -114,7 +125,9 @@ class Together(QtCore.QObject):
 
     def _moved(self, row: int) -> None:
         """Krita's History stands at this row: now to be noted, but not the time to move it again."""
-        group = self._group()
+        new, group = self._new, self._group()
+        if new is not None and row >= new.before + new.count:
+            self._new = replace(new, is_there=True)
         if group is None or row < 0:
             return
         if group.before < row < group.after:

@@ -50,6 +50,6 @@ def paint(krita, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     server = Server(tmp_path_factory.mktemp("paint") / "velatura", models).start()
     try:
         with krita.start(env=server.environment) as running:
-            yield lambda test, script="paint.py": running.run(script, test, timeout=150)
+            yield lambda test, script="presses.py": running.run(script, test, timeout=150)
     finally:
         server.close()

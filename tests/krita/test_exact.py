@@ -22,7 +22,9 @@ def exact(krita, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]
     server = ServerProcess(folder, worker=WORKER).start()
     try:
         with krita.start(env={"VELATURA_HOME": str(folder)}) as running:
-            yield lambda test, **env: running.run("exact.py", test, env=env, timeout=150)
+            yield lambda test, script="exact.py", **env: running.run(
+                script, test, env=env, timeout=150
+            )
     finally:
         server.stop()
 
@@ -62,3 +64,35 @@ def test_a_picture_comes_back_to_its_document_while_another_window_is_active(exa
 
 def test_the_picture_so_far_of_a_larger_canvas_lies_where_it_will(exact):
     exact("shows_the_picture_so_far_over_the_canvas_to_be")
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "takes_a_selection_mask_of_the_layer_for_the_selection",
+        "takes_a_groups_selection_mask_where_krita_does",
+        "says_that_a_layer_is_isolated_before_it_is_sent",
+        "paints_over_the_layer_that_has_transparency_unless_something_is_selected",
+        "paints_over_every_kind_of_layer_or_says_what_to_do",
+        "gives_a_picture_back_that_a_locked_group_refuses",
+        "sends_guides_as_they_are_set_and_brings_them_back",
+    ],
+)
+def test_sources(exact, promise):
+    exact(promise, "sources.py")
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "enlarges_the_canvas_by_side_in_one_undo",
+        "takes_an_enlarging_back_with_an_undo_at_once",
+        "keeps_prompt_and_guides_with_each_picture",
+        "shows_what_is_sent_before_the_press",
+        "gives_the_canvas_the_keys_back",
+        "remembers_the_strength_of_each_action",
+        "paints_several_variants_where_that_is_quick",
+    ],
+)
+def test_choosing(exact, promise):
+    exact(promise, "choosing.py")

@@ -84,7 +84,7 @@ def test_the_docker_starts_the_server(krita, make_server):
     server = make_server()
     server.write_launch()
     with krita.start(env=server.environment) as running:
-        running.run("paint.py", "starts_the_server_from_the_docker", timeout=200)
+        running.run("outages.py", "starts_the_server_from_the_docker", timeout=200)
 
 
 def test_a_server_that_starts_after_krita_is_found(krita, make_server, tmp_path):
@@ -101,7 +101,7 @@ def test_a_server_that_starts_after_krita_is_found(krita, make_server, tmp_path)
     starter.start()
     try:
         with krita.start(env={**server.environment, "KT_SIGNAL": str(wanted)}) as running:
-            running.run("paint.py", "finds_a_server_that_starts_later", timeout=150)
+            running.run("outages.py", "finds_a_server_that_starts_later", timeout=150)
     finally:
         wanted.touch()
         starter.join()
@@ -113,7 +113,7 @@ def test_a_job_that_a_killed_server_had_not_finished_is_asked_for_again(krita, m
     server.start()
     with krita.start(env=server.environment) as running:
         test = "survives_a_server_killed_before_anything_was_finished"
-        running.run("paint.py", test, timeout=250)
+        running.run("outages.py", test, timeout=250)
 
 
 def test_a_killed_server_costs_nothing_once_it_is_started_again(krita, make_server):
@@ -121,14 +121,14 @@ def test_a_killed_server_costs_nothing_once_it_is_started_again(krita, make_serv
     server.write_launch()
     server.start()
     with krita.start(env=server.environment) as running:
-        running.run("paint.py", "survives_a_killed_server", timeout=250)
+        running.run("outages.py", "survives_a_killed_server", timeout=250)
 
 
 def test_a_picture_asked_for_before_krita_crashed_is_there_after_the_restart(krita, make_server):
     server = make_server().start()
     home = krita.new_home()
     with krita.start(env=server.environment, home=home) as first:
-        first.run("paint.py", "asks_and_is_killed", timeout=150)
+        first.run("outages.py", "asks_and_is_killed", timeout=150)
         first.kill()
     with krita.start(env=server.environment, home=home) as second:
-        second.run("paint.py", "finds_it_again", timeout=150)
+        second.run("outages.py", "finds_it_again", timeout=150)

@@ -1,22 +1,7 @@
 """What stands under Advanced, a guide traced at every press, a painter's own word: by mouse."""
 
 import kt
-from choices import choose, kept_recipes
-from paint import (
-    HEIGHT,
-    WIDTH,
-    X,
-    Y,
-    annotation_of,
-    changed_only_inside,
-    fold,
-    label,
-    layers,
-    mask_of,
-    painted,
-    picture,
-    stack,
-)
+import paint
 from PyQt5.QtWidgets import QApplication, QStyle, QStyleOptionSpinBox
 
 
@@ -50,33 +35,29 @@ def pick(name, text):
 
 
 def keeps_all_that_was_chosen_in_the_recipe():
-    doc = yield from picture()
+    doc = yield from paint.picture()
     before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    choose("context", "whole")
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    paint.choose("context", "whole")
     usual = kt.find("sampler").currentText()
     step_up("clip_skip")
     assert kt.find("clip_skip").value() == 2
     yield from pick("detail", "Full")
     yield from pick("sampler", "DPM++ 2M Karras")
-    fold("guide", is_open=True)
+    paint.fold("guide", is_open=True)
     kt.click(kt.find("guide_add"))
     yield from pick("guide_layer_1", "(from the picture)")
     kt.type_text(kt.find("prompt"), "a red boat")
-    add = kt.find("prompt_add")
-    yield kt.until(add.isEnabled, 20, "what the model takes")
-    words = [a for a in add.menu().actions() if a.text() == "glaze"]
-    assert len(words) == 1, [a.text() for a in add.menu().actions()]
-    words[0].trigger()
+    yield from paint.add_words("glaze")
     assert kt.find("prompt").toPlainText() == "a red boat glaze"
     kt.click(kt.find("press"))
-    yield layers(doc, 2)
-    yield from painted()
-    yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
+    yield paint.layers(doc, 2)
+    yield from paint.painted()
+    yield from paint.changed_only_inside(doc, before, paint.mask_of(*paint.AREA))
 
-    yield kt.until(lambda: kept_recipes(doc), 20, "the recipe")
-    kept = annotation_of(doc, stack(doc)[-1])
+    yield kt.until(lambda: paint.recipes_of(doc), 20, "the recipe")
+    kept = paint.annotation_of(doc, paint.stack(doc)[-1])
     asked, used = kept["settings"], kept["server"]
     for recipe in (asked, used):
         assert recipe["clip_skip"] == 2, recipe
@@ -89,9 +70,9 @@ def keeps_all_that_was_chosen_in_the_recipe():
     assert [(one["kind"], one["name"]) for one in used["addons"]] == [("embedding", "glaze")]
 
     kt.click(kt.find("guide_remove_1"))
-    fold("guide", is_open=False)
+    paint.fold("guide", is_open=False)
     kt.find("clip_skip").setValue(1)
-    choose("detail", "auto")
-    choose("sampler", usual)
-    choose("context", "auto")
+    paint.choose("detail", "auto")
+    paint.choose("sampler", usual)
+    paint.choose("context", "auto")
     kt.type_text(kt.find("prompt"), "")

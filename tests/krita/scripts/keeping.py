@@ -4,62 +4,26 @@ import json
 import os
 
 import kt
+import paint
 from krita import Krita
-from paint import (
-    HEIGHT,
-    SIDE,
-    WIDTH,
-    X,
-    Y,
-    alpha_of,
-    changed_only_inside,
-    fold,
-    label,
-    layers,
-    mask_of,
-    paint_from,
-    painted,
-    picture,
-    press,
-    ready,
-    stack,
-    started,
-    taken_back_and_done_again,
-    waits,
-)
 from PyQt5.QtCore import QByteArray, Qt
-from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QWidget
 
-SELECTED = mask_of(X, Y, WIDTH, HEIGHT)
+SELECTED = paint.mask_of(*paint.AREA)
 
 
 def filled(variants=1):
     """``doc, before = yield from filled()``: a selection was filled, and nothing decided."""
-    doc = yield from picture()
+    doc = yield from paint.picture()
     before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
     kt.find("variants").setValue(variants)
-    press()
-    yield waits(variants)
-    yield from painted()
+    paint.press()
+    yield paint.waits(variants)
+    yield from paint.painted()
     kt.find("variants").setValue(1)
     return doc, before
-
-
-def there_are(doc, count, type_="paintlayer"):
-    """So many layers of that type at the top of the tree, without a tap on Keep."""
-    return kt.until(
-        lambda: sum(node.type() == type_ for node in doc.topLevelNodes()) == count,
-        20,
-        f"{count} of type {type_}",
-    )
-
-
-def one_row_more(rows):
-    """Krita's History docker hears of a new row from the event loop."""
-    return kt.until(lambda: len(kt.history()) == rows + 1, 10, f"{rows + 1} rows in the History")
 
 
 def over_canvas():
@@ -68,27 +32,20 @@ def over_canvas():
     return found[0] if found else None
 
 
-def tap(list_widget, row):
-    place = list_widget.visualItemRect(list_widget.item(row)).center()
-    list_widget.scrollToItem(list_widget.item(row))
-    place = list_widget.visualItemRect(list_widget.item(row)).center()
-    QTest.mouseClick(list_widget.viewport(), Qt.LeftButton, Qt.NoModifier, place)
-
-
 def looks_and_compares_without_touching_the_document():
-    doc = yield from picture()
+    doc = yield from paint.picture()
     before, rows, active = kt.projection_bytes(doc), kt.history(), doc.activeNode()
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
     kt.find("variants").setValue(2)
-    press()
+    paint.press()
     strip, large = kt.find("strip"), kt.find("strip_large")
-    yield waits(2)
-    yield from painted()
+    yield paint.waits(2)
+    yield from paint.painted()
     kt.find("variants").setValue(1)
     first = large.image.copy()
     yield kt.until(lambda: over_canvas() is not None, 10, "the picture over the canvas")
-    tap(strip, 1)
+    paint.tap(strip, 1)
     assert large.image != first, "the second is another picture"
     second = large.image.copy()
     kt.click(kt.find("compare"))
@@ -101,7 +58,7 @@ def looks_and_compares_without_touching_the_document():
     assert kt.projection_bytes(doc) == before
     assert kt.history() == rows
     assert doc.activeNode() == active
-    assert len(stack(doc)) == 1
+    assert len(paint.stack(doc)) == 1
     kt.click(kt.find("discard_all"))
     assert over_canvas() is None
     assert not kt.find("keep").isVisible()
@@ -111,12 +68,12 @@ def looks_and_compares_without_touching_the_document():
 def adds_further_presses_to_the_strip():
     doc, before = yield from filled()
     kt.click(kt.find("press"))
-    yield waits(2)
-    yield from painted()
+    yield paint.waits(2)
+    yield from paint.painted()
     assert kt.find("strip").currentRow() == 1, "the newest is looked at"
     assert kt.projection_bytes(doc) == before
     kt.click(kt.find("keep"))
-    yield there_are(doc, 2)
+    yield paint.there_are(doc, 2)
     assert kt.find("strip").count() == 1
 
 
@@ -124,95 +81,74 @@ def keeps_several_as_one_group():
     doc, before = yield from filled(variants=3)
     rows = len(kt.history())
     strip = kt.find("strip")
-    tap(strip, 2)
+    paint.tap(strip, 2)
     for row in (0, 2):
         strip.item(row).setCheckState(Qt.Checked)
     assert kt.find("keep").text() == "Keep 2 in a group"
     kt.click(kt.find("keep"))
-    yield there_are(doc, 1, "grouplayer")
-    yield one_row_more(rows)
+    yield paint.there_are(doc, 1, "grouplayer")
+    yield paint.one_row_more(rows)
     group = doc.topLevelNodes()[-1]
     assert group.name() == "a red boat (Fill)"
     members = group.childNodes()
     assert [node.visible() for node in members] == [False, True]
-    yield kt.until(lambda: len(recipes_of(doc)) == 2, 10, "both recipes")
+    yield kt.until(lambda: len(paint.recipes_of(doc)) == 2, 10, "both recipes")
     yield kt.until(lambda: kt.projection_bytes(doc) != before, 10, "the group to be seen")
-    after = yield from changed_only_inside(doc, before, SELECTED)
-    yield one_row_more(rows)
+    after = yield from paint.changed_only_inside(doc, before, SELECTED)
+    yield paint.one_row_more(rows)
     for node in members:
-        alpha = alpha_of(node)
+        alpha = paint.alpha_of(node)
         assert not any(a for a, s in zip(alpha, SELECTED, strict=True) if not s)
     assert strip.count() == 1
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def recipes_of(doc):
-    return [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
+    yield from paint.taken_back_and_done_again(doc, before, after)
 
 
 def keeps_under_a_mask():
-    doc = yield from picture()
+    doc = yield from paint.picture()
     before = kt.projection_bytes(doc)
-    values = kt.gradient(WIDTH, HEIGHT)
-    kt.select_mask(doc, X, Y, WIDTH, HEIGHT, values)
-    selected = mask_of(X, Y, WIDTH, HEIGHT, values)
-    yield label("Fill")
-    press()
-    yield waits(1)
-    yield from painted()
+    values = kt.gradient(paint.WIDTH, paint.HEIGHT)
+    kt.select_mask(doc, *paint.AREA, values)
+    selected = paint.mask_of(*paint.AREA, values)
+    yield paint.label("Fill")
+    paint.press()
+    yield paint.waits(1)
+    yield from paint.painted()
     rows = len(kt.history())
     kt.click(kt.find("keep_mask"))
-    yield there_are(doc, 2)
-    yield one_row_more(rows)
-    layer = stack(doc)[-1]
+    yield paint.there_are(doc, 2)
+    yield paint.one_row_more(rows)
+    layer = paint.stack(doc)[-1]
     (mask,) = layer.childNodes()
     assert mask.type() == "transparencymask"
-    own = bytes(layer.pixelData(0, 0, SIDE, SIDE))[3::4]
-    around = (Y - 4) * SIDE + X - 4
+    own = bytes(layer.pixelData(0, 0, paint.SIDE, paint.SIDE))[3::4]
+    around = (paint.Y - 4) * paint.SIDE + paint.X - 4
     assert own[around] == 255, "there is paint around the area"
-    seen = bytes(layer.projectionPixelData(0, 0, SIDE, SIDE))[3::4]
+    seen = bytes(layer.projectionPixelData(0, 0, paint.SIDE, paint.SIDE))[3::4]
     assert all(a <= s for a, s in zip(seen, selected, strict=True))
     after = yield from changed_only_masked(doc, before, selected)
-    yield from taken_back_and_done_again(doc, before, after)
+    yield from paint.taken_back_and_done_again(doc, before, after)
     path = os.path.join(os.environ["KT_FOLDER"], "masked.kra")
-    again = yield from saved_and_opened(doc, path)
+    again = yield from paint.saved_and_opened(doc, path)
     assert kt.projection_bytes(again) == after
-    assert [n.type() for n in stack(again)[-1].childNodes()] == ["transparencymask"]
+    assert [n.type() for n in paint.stack(again)[-1].childNodes()] == ["transparencymask"]
 
 
 def changed_only_masked(doc, before, selected):
     """As changed_only_inside, for a layer whose own pixels reach further than its mask."""
     yield kt.until(
-        lambda: kt.changed_outside(before, kt.projection_bytes(doc), SIDE, selected) == 0, 5, "calm"
+        lambda: kt.changed_outside(before, kt.projection_bytes(doc), paint.SIDE, selected) == 0,
+        5,
+        "calm",
     )
     after = kt.projection_bytes(doc)
     assert after != before
     return after
 
 
-def saved_and_opened(doc, path):
-    """``again = yield from saved_and_opened(doc, path)``"""
-    app = Krita.instance()
-    app.setBatchmode(True)
-    doc.waitForDone()
-    doc.setSelection(None)
-    assert doc.saveAs(path)
-    doc.waitForDone()
-    doc.setModified(False)
-    doc.close()
-    yield 300
-    again = app.openDocument(path)
-    app.activeWindow().addView(again)
-    yield kt.until(lambda: app.activeDocument() == again, 10, "the file")
-    again.waitForDone()
-    yield 300
-    return again
-
-
 def stands_for_the_layer_it_was_painted_from():
-    doc = yield from picture()
+    doc = yield from paint.picture()
     shape = doc.createNode("shape", "paintlayer")
-    shape.setPixelData(QByteArray(kt.noise(WIDTH, HEIGHT, 2)), X, Y, WIDTH, HEIGHT)
+    shape.setPixelData(QByteArray(kt.noise(paint.WIDTH, paint.HEIGHT, 2)), *paint.AREA)
     doc.rootNode().addChildNode(shape, None)
     shape.setBlendingMode("multiply")
     shape.setOpacity(150)
@@ -223,54 +159,54 @@ def stands_for_the_layer_it_was_painted_from():
     doc.setActiveNode(shape)
     yield kt.until(lambda: doc.activeNode() == shape, 5, "the shape to be active")
     before = kt.projection_bytes(doc)
-    yield label("Refine")
-    paint_from("layer")
-    press()
-    yield waits(1)
+    yield paint.label("Refine")
+    paint.paint_from("layer")
+    paint.press()
+    yield paint.waits(1)
     # Another layer is active when the painter decides.
-    doc.setActiveNode(stack(doc)[0])
+    doc.setActiveNode(paint.stack(doc)[0])
     yield 300
     rows = len(kt.history())
     kt.click(kt.find("keep"))
-    yield there_are(doc, 3)
-    yield from painted()
-    names = [node.name() for node in stack(doc)]
+    yield paint.there_are(doc, 3)
+    yield from paint.painted()
+    names = [node.name() for node in paint.stack(doc)]
     assert names == ["Background", "shape", "a red boat (Refine)"], names
-    new = stack(doc)[-1]
+    new = paint.stack(doc)[-1]
     assert new.blendingMode() == "multiply"
     assert (new.opacity(), new.inheritAlpha()) == (150, True)
     assert new.colorLabel() != 0
     yield kt.until(lambda: not shape.visible(), 10, "the source to be hidden")
-    yield one_row_more(rows)
+    yield paint.one_row_more(rows)
     yield 300
     after = kt.projection_bytes(doc)
-    assert kt.changed_outside(before, after, SIDE, SELECTED) == 0
+    assert kt.changed_outside(before, after, paint.SIDE, SELECTED) == 0
     yield from kt.undo(doc)
     yield kt.until(lambda: shape.visible(), 10, "the source to be shown again")
     yield kt.until(lambda: kt.projection_bytes(doc) == before, 10, "the picture as it was")
     yield from kt.redo(doc)
     yield kt.until(lambda: not shape.visible(), 10, "the source to be hidden again")
     yield kt.until(lambda: kt.projection_bytes(doc) == after, 10, "the result")
-    paint_from("visible")
+    paint.paint_from("visible")
 
 
 def reopening_hides_the_old_and_lays_the_new_above():
     doc, before = yield from filled()
-    yield layers(doc, 2)
-    old = stack(doc)[-1]
+    yield paint.layers(doc, 2)
+    old = paint.stack(doc)[-1]
     yield kt.until(lambda: kt.find("reopen").isVisible(), 10, "the button")
-    old_pixels = bytes(old.pixelData(0, 0, SIDE, SIDE))
+    old_pixels = bytes(old.pixelData(0, 0, paint.SIDE, paint.SIDE))
     with_old = kt.projection_bytes(doc)
     kt.click(kt.find("reopen"))
     kt.find("seed_lock").setChecked(False)
-    yield label("Fill")
+    yield paint.label("Fill")
     kt.click(kt.find("press"))
-    yield layers(doc, 3)
-    yield from painted()
+    yield paint.layers(doc, 3)
+    yield from paint.painted()
     yield kt.until(lambda: not old.visible(), 10, "the old one to be hidden")
-    assert stack(doc)[1] == old
-    assert bytes(old.pixelData(0, 0, SIDE, SIDE)) == old_pixels
-    yield from changed_only_inside(doc, before, SELECTED)
+    assert paint.stack(doc)[1] == old
+    assert bytes(old.pixelData(0, 0, paint.SIDE, paint.SIDE)) == old_pixels
+    yield from paint.changed_only_inside(doc, before, SELECTED)
     yield from kt.undo(doc)
     yield kt.until(lambda: old.visible(), 10, "the old one to be shown again")
     yield kt.until(lambda: kt.projection_bytes(doc) == with_old, 10, "the picture as it was")
@@ -279,15 +215,15 @@ def reopening_hides_the_old_and_lays_the_new_above():
 def remembers_in_the_file_what_was_not_kept():
     doc, before = yield from filled(variants=2)
     strip = kt.find("strip")
-    tap(strip, 1)
+    paint.tap(strip, 1)
     kt.click(kt.find("star"))
     image = kt.find("strip_large").image.copy()
     kt.click(kt.find("discard_all"))
     assert not kt.find("keep").isVisible()
     path = os.path.join(os.environ["KT_FOLDER"], "history.kra")
-    again = yield from saved_and_opened(doc, path)
-    yield from ready()
-    fold("past", is_open=True)
+    again = yield from paint.saved_and_opened(doc, path)
+    yield from paint.ready()
+    paint.fold("past", is_open=True)
     past, words = kt.find("past_list"), kt.find("past_search")
     yield kt.until(lambda: past.count() == 2, 10, "two pictures")
     kt.type_text(words, "house")
@@ -296,18 +232,18 @@ def remembers_in_the_file_what_was_not_kept():
     assert past.count() == 2
     kt.click(kt.find("past_favourites"))
     assert past.count() == 1
-    tap(past, 0)
-    yield waits(1)
+    paint.tap(past, 0)
+    yield paint.waits(1)
     assert kt.find("star").isChecked()
     yield kt.until(lambda: kt.find("strip_large").image == image, 10, "the same picture")
-    yield layers(again, 2)
-    assert stack(again)[-1].name() == "a red boat (Fill)"
-    yield from changed_only_inside(again, before, SELECTED)
+    yield paint.layers(again, 2)
+    assert paint.stack(again)[-1].name() == "a red boat (Fill)"
+    yield from paint.changed_only_inside(again, before, SELECTED)
     yield kt.until(lambda: kt.find("reopen").isVisible(), 10, "its recipe")
     kt.click(kt.find("past_favourites"))
     words.clear()
-    tap(past, 1)
-    yield waits(1)
+    paint.tap(past, 1)
+    yield paint.waits(1)
     kt.click(kt.find("past_remove"))
     kt.click(kt.find("discard"))
     assert past.count() == 1
@@ -320,10 +256,14 @@ def remembers_in_the_file_what_was_not_kept():
 
 
 def remembers_no_more_than_the_settings_allow():
-    doc, _ = yield from filled(variants=2)
-    fold("past", is_open=True)
+    """The oldest go, out of the file too; favourites stay."""
+    doc, _ = yield from filled(variants=3)
+    paint.fold("past", is_open=True)
     past = kt.find("past_list")
-    yield kt.until(lambda: past.count() == 2, 10, "two pictures")
+    yield kt.until(lambda: past.count() == 3, 10, "three pictures")
+    paint.tap(kt.find("strip"), 0)
+    kt.click(kt.find("star"))
+    starred = kt.find("strip_large").image.copy()
     kt.click(kt.find("settings"))
     window, size = kt.find("settings_dialog"), kt.find("history_mb")
     assert window.isVisible()
@@ -332,65 +272,77 @@ def remembers_no_more_than_the_settings_allow():
         size.setValue(0)
         with open(os.path.join(os.environ["VELATURA_HOME"], "settings.json")) as file:
             assert json.load(file)["history_mb"] == 0
-        press()
-        yield waits(3)
-        yield from painted()
-        yield kt.until(lambda: past.count() == 1, 10, "only the newest")
-        records = [name for name in doc.annotationTypes() if name.endswith("/record")]
-        assert len([name for name in records if name.startswith("velatura/past/")]) == 1
+        paint.press()
+        yield paint.waits(4)
+        yield from paint.painted()
+        yield kt.until(lambda: past.count() == 2, 10, "the favourite and the newest")
         assert Krita.instance().action("options_configure") is not None
     finally:
         size.setValue(64)
         window.close()
-        kt.find("past").setChecked(False)
     kt.click(kt.find("discard_all"))
+    path = os.path.join(os.environ["KT_FOLDER"], "capped.kra")
+    again = yield from paint.saved_and_opened(doc, path)
+    yield kt.until(lambda: past.count() == 2, 10, "the same two")
+    kept = [name for name in again.annotationTypes() if name.startswith("velatura/past/")]
+    assert len(kept) == 2 * len(("record", "picture", "thumbnail", "recipe")), kept
+    kt.click(kt.find("past_favourites"))
+    assert past.count() == 1
+    paint.tap(past, 0)
+    yield paint.waits(1)
+    yield kt.until(lambda: kt.find("strip_large").image == starred, 10, "the favourite")
+    kt.click(kt.find("discard"))
+    kt.click(kt.find("past_favourites"))
+    kt.find("past").setChecked(False)
 
 
 def says_that_there_were_strokes_meanwhile():
-    doc = yield from picture()
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    yield started()
-    stack(doc)[0].setPixelData(QByteArray(b"\0\0\xff\xff" * 64), X + 8, Y + 8, 8, 8)
+    doc = yield from paint.picture()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    yield paint.started()
+    paint.stack(doc)[0].setPixelData(
+        QByteArray(b"\0\0\xff\xff" * 64), paint.X + 8, paint.Y + 8, 8, 8
+    )
     doc.refreshProjection()
     doc.waitForDone()
     stroke = kt.projection_bytes(doc)
-    yield waits(1)
+    yield paint.waits(1)
     remark = kt.find("strip_remark")
     yield kt.until(lambda: remark.text().startswith("You painted here"), 10, "the remark")
     assert kt.projection_bytes(doc) == stroke
-    yield layers(doc, 2)
-    notice = kt.find("notice")
-    yield kt.until(lambda: notice.text().startswith("You painted there"), 10, "a sentence")
+    yield paint.layers(doc, 2)
+    said = "You painted there"
+    yield kt.until(lambda: paint.notice().startswith(said), 10, "a sentence")
     kt.click(kt.find("dismiss"))
     # What was kept is no stroke: the next press knows it.
     kt.find("steps").setValue(4)
     kt.find("variants").setValue(2)
     kt.click(kt.find("press"))
-    yield waits(2)
-    yield from painted()
+    yield paint.waits(2)
+    yield from paint.painted()
     kt.click(kt.find("keep"))
-    yield there_are(doc, 3)
+    yield paint.there_are(doc, 3)
     yield 500
     assert not remark.isVisible(), remark.text()
     kt.click(kt.find("keep"))
-    yield there_are(doc, 4)
-    assert not kt.find("notice_frame").isVisible(), notice.text()
+    yield paint.there_are(doc, 4)
+    assert not paint.notice(), paint.notice()
     kt.find("variants").setValue(1)
 
 
 def a_file_opened_again_has_the_picture_in_its_history():
-    doc = yield from picture()
+    doc = yield from paint.picture()
     app, path = Krita.instance(), os.path.join(os.environ["KT_FOLDER"], "closed.kra")
     app.setBatchmode(True)
     assert doc.saveAs(path)
     doc.waitForDone()
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    yield started()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    yield paint.started()
     doc.setModified(False)
     doc.close()
-    yield waits(1)
+    yield paint.waits(1)
     assert "was closed" in kt.find("notice").text()
     kt.click(kt.find("dismiss"))
     again = app.openDocument(path)
@@ -400,28 +352,30 @@ def a_file_opened_again_has_the_picture_in_its_history():
         lambda: any(n.startswith("velatura/past/") for n in again.annotationTypes()), 10, "history"
     )
     kt.click(kt.find("discard"))
-    fold("past", is_open=True)
+    paint.fold("past", is_open=True)
     assert kt.find("past_list").count() == 1
-    fold("past", is_open=False)
+    paint.fold("past", is_open=False)
     kt.find("steps").setValue(4)
 
 
 def keeps_in_a_deep_document():
-    doc = yield from kt.new_document(SIDE, SIDE, depth="U16", profile="sRGB-elle-V2-srgbtrc.icc")
-    yield from ready()
+    doc = yield from kt.new_document(
+        paint.SIDE, paint.SIDE, depth="U16", profile="sRGB-elle-V2-srgbtrc.icc"
+    )
+    yield from paint.ready()
     before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    press()
-    yield waits(1)
-    yield from painted()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    paint.press()
+    yield paint.waits(1)
+    yield from paint.painted()
     kt.click(kt.find("keep"))
-    yield there_are(doc, 2)
-    layer = stack(doc)[-1]
+    yield paint.there_are(doc, 2)
+    layer = paint.stack(doc)[-1]
     assert (layer.colorModel(), layer.colorDepth()) == ("RGBA", "U16")
     after = yield from changed_only_masked(doc, before, SELECTED)
-    values = memoryview(bytes(layer.pixelData(X, Y, WIDTH, HEIGHT))).cast("H")
+    values = memoryview(bytes(layer.pixelData(*paint.AREA))).cast("H")
     finer = sum(v % 257 != 0 for i, v in enumerate(values) if i % 4 != 3)
     assert finer > len(values) / 4, "colours are dithered below 8 bits"
     assert set(values[3::4]) <= {a * 257 for a in range(256)}, "alpha is not"
-    yield from taken_back_and_done_again(doc, before, after)
+    yield from paint.taken_back_and_done_again(doc, before, after)

@@ -1,8 +1,6 @@
-"""A painter's presses on the docker's real widgets; every test compares the whole canvas."""
+"""What the scripts share: the docker's real widgets, and what became of a document."""
 
 import json
-import os
-import signal
 
 import kt
 from krita import Krita
@@ -11,10 +9,7 @@ from PyQt5.QtTest import QTest
 from velatura.krita_plugin import recipe
 
 SIDE = 192
-X, Y, WIDTH, HEIGHT = 60, 40, 64, 72
-
-
-# --- what the tests share --------------------------------------------------------------------------
+AREA = X, Y, WIDTH, HEIGHT = 60, 40, 64, 72
 
 
 def light(word, seconds=90):
@@ -162,245 +157,14 @@ def taken_back_and_done_again(doc, before, after):
     assert kt.projection_bytes(doc) == after
 
 
-# --- the actions -----------------------------------------------------------------------------------
-
-
-def fills_a_hard_selection():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    rows = len(kt.history())
-    press("a red boat")
-    yield layers(doc, 2)
-    yield from painted()
-    layer = stack(doc)[-1]
-    assert layer.name() == "a red boat (Fill)", layer.name()
-    selected = mask_of(X, Y, WIDTH, HEIGHT)
-    after = yield from changed_only_inside(doc, before, selected)
-    never_more_than(alpha_of(layer), selected)
-    assert len(kt.history()) == rows + 1, kt.history()
-    selection = doc.selection()
-    assert (selection.x(), selection.y()) == (X, Y)
-    assert (selection.width(), selection.height()) == (WIDTH, HEIGHT)
-    made = recipe.from_json(annotation_of(doc, layer))
-    assert made.settings.prompt == "a red boat"
-    assert made.settings.model == "tiny"
-    assert str(made.seed) == kt.find("seed").text()
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def recipes_of(doc):
-    return [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
-
-
 def annotation_of(doc, layer):
     names = [name.partition("/")[2] for name in doc.annotationTypes()]
     key = recipe.find(names, layer.uniqueId().toString())
     return json.loads(bytes(doc.annotation("velatura/" + key)))
 
 
-def fills_a_soft_selection():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    # From nothing at the left to everything at the right.
-    values = kt.gradient(WIDTH, HEIGHT)
-    kt.select_mask(doc, X, Y, WIDTH, HEIGHT, values)
-    yield label("Fill")
-    press()
-    yield layers(doc, 2)
-    yield from painted()
-    selected = mask_of(X, Y, WIDTH, HEIGHT, values)
-    after = yield from changed_only_inside(doc, before, selected)
-    never_more_than(alpha_of(stack(doc)[-1]), selected)
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def refines_a_selection_below_full_strength():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    strength(45)
-    yield label("Refine selection")
-    press()
-    yield layers(doc, 2)
-    yield from painted()
-    assert stack(doc)[-1].name() == "a red boat (Refine selection)"
-    after = yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
-    strength(100)
-    yield label("Fill")
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def refines_the_current_layer():
-    doc = yield from picture()
-    shape = doc.createNode("shape", "paintlayer")
-    pixels = kt.noise(WIDTH, HEIGHT, 2)
-    shape.setPixelData(QByteArray(pixels), X, Y, WIDTH, HEIGHT)
-    doc.rootNode().addChildNode(shape, None)
-    cover = doc.createNode("cover", "paintlayer")
-    cover.setPixelData(QByteArray(kt.noise(16, 16, 3)), 4, 4, 16, 16)
-    doc.rootNode().addChildNode(cover, None)
-    doc.waitForDone()
-    yield 200
-    doc.setActiveNode(shape)
-    yield kt.until(lambda: doc.activeNode() == shape, 5, "the shape to be active")
-    before = kt.projection_bytes(doc)
-    yield label("Refine")
-    paint_from("layer")
-    press()
-    yield layers(doc, 4)
-    yield from painted()
-    names = [node.name() for node in stack(doc)]
-    assert names[1:] == ["shape", "a red boat (Refine)", "cover"], names
-    silhouette = mask_of(X, Y, WIDTH, HEIGHT)
-    after = yield from changed_only_inside(doc, before, silhouette)
-    never_more_than(alpha_of(stack(doc)[2]), silhouette)
-    paint_from("visible")
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def expands_over_an_empty_border():
-    inner = 128
-    pixels = bytearray(SIDE * SIDE * 4)
-    source = kt.noise(SIDE, SIDE)
-    for y in range(SIDE):
-        pixels[y * SIDE * 4 : (y * SIDE + inner) * 4] = source[y * SIDE * 4 :][: inner * 4]
-    doc = yield from kt.new_document(SIDE, SIDE, bytes(pixels))
-    yield from ready()
-    before = kt.projection_bytes(doc)
-    yield label("Expand")
-    press("the sky")
-    yield layers(doc, 2)
-    yield from painted()
-    empty = mask_of(inner, 0, SIDE - inner, SIDE)
-    after = yield from changed_only_inside(doc, before, empty)
-    alpha = after[3::4]
-    assert alpha.count(0) == 0, f"{alpha.count(0)} pixels are still empty"
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def breaks_lines_and_paints_on_enter():
-    """By the keyboard alone."""
-    doc = yield from picture()
-    yield label("Refine")
-    prompt = kt.find("prompt")
-    kt.type_text(prompt, "a house")
-    kt.press(prompt, Qt.Key_Return, Qt.AltModifier)
-    QTest.keyClicks(prompt, "at night")
-    assert prompt.toPlainText() == "a house\nat night", prompt.toPlainText()
-    kt.press(prompt, Qt.Key_Return)
-    yield layers(doc, 2)
-    yield from painted()
-    assert stack(doc)[-1].name() == "a house at night (Refine)"
-
-
-def generates_on_an_empty_canvas():
-    doc = yield from kt.new_document(SIDE, SIDE)
-    yield from ready()
-    before = kt.projection_bytes(doc)
-    yield label("Generate")
-    assert not kt.find("strength").isEnabled()
-    press("a house")
-    yield layers(doc, 2)
-    yield from painted()
-    assert stack(doc)[-1].name() == "a house (Generate)"
-    after = kt.projection_bytes(doc)
-    yield label("Refine")
-    yield from taken_back_and_done_again(doc, before, after)
-
-
-def cancels():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    rows = kt.history()
-    yield label("Refine")
-    kt.find("steps").setValue(150)
-    strength(100)
-    press()
-    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
-    kt.click(kt.find("cancel"))
-    yield from painted()
-    yield 300
-    assert len(stack(doc)) == 1
-    assert kt.projection_bytes(doc) == before
-    assert kt.history() == rows
-    kt.find("steps").setValue(4)
-    strength(55)
-    kt.click(kt.find("press"))
-    yield layers(doc, 2)
-    yield from painted()
-
-
-# --- variants, other documents ---------------------------------------------------------------------
-
-
-def keeps_one_variant_of_three():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    kt.find("variants").setValue(3)
-    press()
-    strip = kt.find("strip")
-    yield waits(3)
-    yield from painted()
-    assert kt.projection_bytes(doc) == before
-    strip.setCurrentRow(1)
-    kt.click(kt.find("keep"))
-    yield kt.until(lambda: len(stack(doc)) == 2, 10, "the layer")
-    assert strip.count() == 2
-    yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
-    for _ in range(2):
-        kt.click(kt.find("discard"))
-    assert not kt.find("keep").isVisible()
-    assert len(stack(doc)) == 2
-    kt.find("variants").setValue(1)
-
-
-def show(doc):
-    """The painter goes to the view of that document."""
-    window = Krita.instance().activeWindow()
-    for view in window.views():
-        if view.document() == doc:
-            view.setVisible()
-
-
-def comes_back_to_the_document_it_was_asked_from():
-    first = yield from picture()
-    yield label("Refine")
-    kt.find("steps").setValue(60)
-    press()
-    second = yield from kt.new_document(SIDE, SIDE)
-    untouched = kt.projection_bytes(second)
-    notice = kt.find("notice")
-    yield kt.until(lambda: "finished and waits there" in notice.text(), 60, "a sentence")
-    kt.click(kt.find("dismiss"))
-    assert not kt.find("keep").isVisible(), "it is no concern of this picture"
-    assert len(stack(second)) == 1
-    assert kt.projection_bytes(second) == untouched
-    assert Krita.instance().activeDocument() == second
-    show(first)
-    yield layers(first, 2)
-    assert len(stack(second)) == 1
-
-
-def waits_when_its_document_was_closed():
-    first = yield from picture()
-    yield label("Refine")
-    kt.find("steps").setValue(60)
-    press()
-    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
-    first.setModified(False)
-    first.close()
-    strip = kt.find("strip")
-    yield kt.until(lambda: strip.count() == 1, 60, "the picture in the strip")
-    assert "was closed" in kt.find("notice").text()
-    kt.click(kt.find("dismiss"))
-    second = yield from kt.new_document(SIDE, SIDE)
-    yield layers(second, 2)
-    assert not kt.find("keep").isVisible()
+def recipes_of(doc):
+    return [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
 
 
 def started():
@@ -410,151 +174,114 @@ def started():
     return kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
 
 
-def lies_on_top_when_its_layer_was_deleted():
-    doc = yield from picture()
-    node = doc.createNode("sketch", "paintlayer")
-    node.setPixelData(QByteArray(kt.noise(SIDE, SIDE)), 0, 0, SIDE, SIDE)
-    doc.rootNode().addChildNode(node, None)
-    doc.setActiveNode(node)
-    yield 100
-    paint_from("layer")
-    yield label("Refine")
-    yield started()
-    node.remove()
-    yield layers(doc, 2)
-    yield kt.until(lambda: kt.find("notice").isVisible(), 60, "a sentence")
-    assert kt.find("notice").text().startswith("Its layer was deleted"), kt.find("notice").text()
-    assert [layer.name() for layer in stack(doc)][1:] == ["a red boat (Refine)"]
-    kt.click(kt.find("dismiss"))
-
-
-def waits_when_the_canvas_was_resized():
-    doc = yield from picture()
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    yield started()
-    doc.resizeImage(0, 0, SIDE + 64, SIDE + 32)
-    strip = kt.find("strip")
-    yield kt.until(lambda: strip.count() == 1, 60, "the picture in the strip")
-    assert "was resized" in kt.find("notice").text(), kt.find("notice").text()
-    assert len(stack(doc)) == 1
-    yield layers(doc, 2)
-    bounds = stack(doc)[-1].bounds()
-    assert (bounds.x(), bounds.y(), bounds.width(), bounds.height()) == (X, Y, WIDTH, HEIGHT)
-    kt.click(kt.find("dismiss"))
-
-
-def says_what_is_in_the_way():
-    doc = yield from picture()
-    node = doc.createNode("empty", "paintlayer")
-    doc.rootNode().addChildNode(node, None)
-    doc.setActiveNode(node)
-    yield 100
-    paint_from("layer")
-    yield label("Refine")
+def painted_and_taken_back(doc, count):
+    """``pixels = yield from painted_and_taken_back(doc, count)``: of the new layer."""
     kt.click(kt.find("press"))
-    assert kt.find("notice").text().startswith('"empty" is empty'), kt.find("notice").text()
-    paint_from("visible")
-    kt.click(kt.find("retry"))
-    yield layers(doc, 3)
+    yield layers(doc, count)
     yield from painted()
+    pixels = bytes(stack(doc)[-1].pixelData(0, 0, SIDE, SIDE))
+    yield from kt.undo(doc)
+    yield layers(doc, count - 1)
+    return pixels
 
 
-# --- servers that come and go ----------------------------------------------------------------------
+def add_words(name):
+    """``yield from add_words(...)``: from the menu beside the prompt."""
+    button = kt.find("prompt_add")
+    yield kt.until(button.isEnabled, 20, "what the model takes")
+    found = [entry for entry in button.menu().actions() if entry.text() == name]
+    assert len(found) == 1, [entry.text() for entry in button.menu().actions()]
+    found[0].trigger()
 
 
-def starts_the_server_from_the_docker():
-    doc = yield from kt.new_document(SIDE, SIDE, kt.noise(SIDE, SIDE))
-    kt.docker()
-    yield light("No server", 20)
-    kt.click(kt.find("start_server"))
-    yield from ready()
-    assert not kt.find("start_server").isVisible()
-    before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    press()
-    yield layers(doc, 2)
-    yield from painted()
-    yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
+def trigger(name):
+    """An entry of Krita's menus."""
+    Krita.instance().action(name).trigger()
 
 
-def finds_a_server_that_starts_later():
-    """The test starts it when the file appears."""
-    yield from kt.new_document(SIDE, SIDE, kt.noise(SIDE, SIDE))
-    kt.docker()
-    yield light("No server", 20)
-    with open(os.environ["KT_SIGNAL"], "w"):
-        pass
-    yield from ready()
+def there_are(doc, count, type_="paintlayer"):
+    """So many layers of that type at the top of the tree, without a tap on Keep."""
+    return kt.until(
+        lambda: sum(node.type() == type_ for node in doc.topLevelNodes()) == count,
+        20,
+        f"{count} of type {type_}",
+    )
 
 
-def kill_server():
-    with open(os.path.join(os.environ["VELATURA_HOME"], "server.json"), encoding="utf-8") as file:
-        os.kill(json.load(file)["pid"], signal.SIGKILL)
+def one_row_more(rows):
+    """Krita's History docker hears of a new row from the event loop."""
+    return kt.until(lambda: len(kt.history()) == rows + 1, 10, f"{rows + 1} rows in the History")
 
 
-def survives_a_killed_server():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    kt.find("steps").setValue(150)
-    kt.find("variants").setValue(2)
-    press()
-    strip = kt.find("strip")
-    yield kt.until(lambda: strip.count() == 1, 60, "the first variant")
-    kill_server()
-    yield light("No server", 20)
-    assert kt.find("cancel").isVisible()
-    kt.click(kt.find("start_server"))
-    yield kt.until(lambda: kt.find("notice_frame").isVisible(), 30, "the server's sentence")
-    assert "finished variants are kept" in kt.find("notice").text()
-    kt.click(kt.find("retry"))
-    yield kt.until(lambda: strip.count() == 2, 120, "the second variant")
-    yield from painted()
-    assert kt.projection_bytes(doc) == before
-    for count in (2, 3):
-        kt.click(kt.find("keep"))
-        yield kt.until(lambda count=count: len(stack(doc)) == count, 10, f"{count} layers")
-    assert not kt.find("keep").isVisible()
-    yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
+def choose(name, data):
+    combo = kt.find(name)
+    combo.setCurrentIndex(combo.findData(data))
 
 
-def survives_a_server_killed_before_anything_was_finished():
-    doc = yield from picture()
-    before = kt.projection_bytes(doc)
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
-    kt.find("steps").setValue(150)
-    press()
-    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
-    kill_server()
-    yield light("No server", 20)
-    assert kt.find("stage").text() == "Goes on as soon as the server is back"
-    kt.click(kt.find("start_server"))
-    yield layers(doc, 2)
-    yield from painted()
-    yield 500
-    assert len(stack(doc)) == 2
-    yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
+def tap(list_widget, row):
+    list_widget.scrollToItem(list_widget.item(row))
+    place = list_widget.visualItemRect(list_widget.item(row)).center()
+    QTest.mouseClick(list_widget.viewport(), Qt.LeftButton, Qt.NoModifier, place)
 
 
-def asks_and_is_killed():
-    """Krita's own crash, first half: the test kills Krita when this returns."""
-    yield from picture()
-    yield label("Refine")
-    kt.find("steps").setValue(100)
-    press("before the crash")
-    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
+def add_layer(doc, name, x, y, width, height, seed=2):
+    """``layer = yield from add_layer(...)``: paint above all else, and the current layer."""
+    layer = doc.createNode(name, "paintlayer")
+    layer.setPixelData(QByteArray(kt.noise(width, height, seed)), x, y, width, height)
+    doc.rootNode().addChildNode(layer, None)
+    doc.waitForDone()
+    yield from choose_layer(doc, layer)
+    return layer
 
 
-def finds_it_again():
-    """Second half, in a new Krita."""
-    kt.docker()
-    yield light("Ready")
-    strip = kt.find("strip")
-    yield kt.until(lambda: strip.count() == 1, 60, "the picture in the strip")
-    doc = yield from kt.new_document(SIDE, SIDE, kt.noise(SIDE, SIDE))
-    yield layers(doc, 2)
-    assert not kt.find("keep").isVisible()
+def choose_layer(doc, layer):
+    # Krita makes a new layer the current one by itself, a little later.
+    yield 200
+    doc.setActiveNode(layer)
+    yield kt.until(lambda: doc.activeNode() == layer, 5, "the layer to be current")
+
+
+def saved_and_opened(doc, path):
+    """``again = yield from saved_and_opened(doc, path)``"""
+    app = Krita.instance()
+    app.setBatchmode(True)
+    doc.waitForDone()
+    doc.setSelection(None)
+    assert doc.saveAs(path)
+    doc.waitForDone()
+    doc.setModified(False)
+    doc.close()
+    yield 300
+    again = app.openDocument(path)
+    app.activeWindow().addView(again)
+    yield kt.until(lambda: app.activeDocument() == again, 10, "the file")
+    again.waitForDone()
+    yield 300
+    return again
+
+
+def notice():
+    return kt.find("notice").text() if kt.find("notice_frame").isVisible() else ""
+
+
+class Asked:
+    """What presses ask for, without painting it."""
+
+    def __enter__(self):
+        self.requests = []
+        self.link = kt.docker().link
+        self.link.generate = self.requests.append
+        return self
+
+    def __exit__(self, *error):
+        del self.link.generate
+        # The docker waits for answers that will never come.
+        controller = kt.docker().controller
+        for request in self.requests:
+            controller._close(request.job)
+
+    def press(self):
+        """The request of one press; None where a sentence came instead."""
+        before = len(self.requests)
+        kt.click(kt.find("press"))
+        return self.requests[-1] if len(self.requests) > before else None

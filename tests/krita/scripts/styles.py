@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import kt
-from paint import SIDE, X, Y, label, layers, painted, picture, press, stack
+import paint
 
 STYLE = """
 name = "Thick"
@@ -20,21 +20,21 @@ guidance = 6.5
 
 def painted_layer(doc):
     """``pixels, recipe = yield from painted_layer(doc)``; the layer is taken back again."""
-    press("a house")
-    yield layers(doc, 2)
-    yield from painted()
+    paint.press("a house")
+    yield paint.layers(doc, 2)
+    yield from paint.painted()
     names = [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
     kept = json.loads(bytes(doc.annotation(names[-1])))
-    pixels = bytes(stack(doc)[-1].pixelData(0, 0, SIDE, SIDE))
+    pixels = bytes(paint.stack(doc)[-1].pixelData(0, 0, paint.SIDE, paint.SIDE))
     yield from kt.undo(doc)
-    yield layers(doc, 1)
+    yield paint.layers(doc, 1)
     return pixels, kept
 
 
 def paints_in_a_style_that_was_just_written():
-    doc = yield from picture()
-    kt.select(doc, X, Y, 64, 72)
-    yield label("Fill")
+    doc = yield from paint.picture()
+    kt.select(doc, paint.X, paint.Y, 64, 72)
+    yield paint.label("Fill")
     kt.find("seed").setText("7")
     kt.find("seed_lock").setChecked(True)
     combo = kt.find("style")
@@ -82,7 +82,7 @@ def checkpoint(path):
 
 
 def adds_a_folder_with_models():
-    yield from picture()
+    yield from paint.picture()
     home = Path(os.environ["VELATURA_HOME"])
     checkpoint(home / "ComfyUI" / "models" / "checkpoints" / "anime" / "mine.safetensors")
     kt.click(kt.find("add_models"))

@@ -1,0 +1,105 @@
+"""Servers that come and go, and a Krita that crashes."""
+
+import json
+import os
+import signal
+
+import kt
+import paint
+
+
+def starts_the_server_from_the_docker():
+    doc = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
+    kt.docker()
+    yield paint.light("No server", 20)
+    kt.click(kt.find("start_server"))
+    yield from paint.ready()
+    assert not kt.find("start_server").isVisible()
+    before = kt.projection_bytes(doc)
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    paint.press()
+    yield paint.layers(doc, 2)
+    yield from paint.painted()
+    yield from paint.changed_only_inside(doc, before, paint.mask_of(*paint.AREA))
+
+
+def finds_a_server_that_starts_later():
+    """The test starts it when the file appears."""
+    yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
+    kt.docker()
+    yield paint.light("No server", 20)
+    with open(os.environ["KT_SIGNAL"], "w"):
+        pass
+    yield from paint.ready()
+
+
+def kill_server():
+    with open(os.path.join(os.environ["VELATURA_HOME"], "server.json"), encoding="utf-8") as file:
+        os.kill(json.load(file)["pid"], signal.SIGKILL)
+
+
+def survives_a_killed_server():
+    doc = yield from paint.picture()
+    before = kt.projection_bytes(doc)
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    kt.find("steps").setValue(150)
+    kt.find("variants").setValue(2)
+    paint.press()
+    strip = kt.find("strip")
+    yield kt.until(lambda: strip.count() == 1, 60, "the first variant")
+    kill_server()
+    yield paint.light("No server", 20)
+    assert kt.find("cancel").isVisible()
+    kt.click(kt.find("start_server"))
+    yield kt.until(lambda: kt.find("notice_frame").isVisible(), 30, "the server's sentence")
+    assert "finished variants are kept" in kt.find("notice").text()
+    kt.click(kt.find("retry"))
+    yield kt.until(lambda: strip.count() == 2, 120, "the second variant")
+    yield from paint.painted()
+    assert kt.projection_bytes(doc) == before
+    for count in (2, 3):
+        kt.click(kt.find("keep"))
+        yield kt.until(lambda count=count: len(paint.stack(doc)) == count, 10, f"{count} layers")
+    assert not kt.find("keep").isVisible()
+    yield from paint.changed_only_inside(doc, before, paint.mask_of(*paint.AREA))
+
+
+def survives_a_server_killed_before_anything_was_finished():
+    doc = yield from paint.picture()
+    before = kt.projection_bytes(doc)
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    kt.find("steps").setValue(150)
+    paint.press()
+    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
+    kill_server()
+    yield paint.light("No server", 20)
+    assert kt.find("stage").text() == "Goes on as soon as the server is back"
+    kt.click(kt.find("start_server"))
+    yield paint.layers(doc, 2)
+    yield from paint.painted()
+    yield 500
+    assert len(paint.stack(doc)) == 2
+    yield from paint.changed_only_inside(doc, before, paint.mask_of(*paint.AREA))
+
+
+def asks_and_is_killed():
+    """Krita's own crash, first half: the test kills Krita when this returns."""
+    yield from paint.picture()
+    yield paint.label("Refine")
+    kt.find("steps").setValue(100)
+    paint.press("before the crash")
+    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
+
+
+def finds_it_again():
+    """Second half, in a new Krita."""
+    kt.docker()
+    yield paint.light("Ready")
+    strip = kt.find("strip")
+    yield kt.until(lambda: strip.count() == 1, 60, "the picture in the strip")
+    doc = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
+    yield paint.layers(doc, 2)
+    assert not kt.find("keep").isVisible()
