@@ -296,6 +296,11 @@ def remembers_the_strength_of_each_action():
     assert number.value() == 33
     memory = json.loads(Krita.instance().readSetting("velatura", "docker", "{}"))
     assert memory["strengths"] == {**FIRST, "refine": 33, "refine_selection": 61}
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Refine selection")
+    assert number.value() == 61
+    paint.strength(100)
+    yield paint.label("Fill")
     first_strengths()
 
 
@@ -311,4 +316,3 @@ def paints_several_variants_where_that_is_quick():
         request = asked.press()
         assert request.variants == 3
         assert request.soft_edge == 4
-    kt.find("variants").setValue(1)

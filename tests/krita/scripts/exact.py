@@ -105,7 +105,8 @@ def is_dithered(layer, expected):
     assert sum(abs(e) > 0.1 for e in errors) > len(errors) / 2, "colours are rounded to 8 bits"
     assert abs(sum(errors) / len(errors)) < 0.07, sum(errors) / len(errors)
     alpha = found[3::4]
-    assert max(abs(a - round(a)) for a in alpha) < 0.1, "alpha is exact"
+    coarse = 0.13 if layer.colorDepth() == "F16" else 0.01
+    assert max(abs(a - round(a)) for a in alpha) < coarse, "alpha is not exact"
 
 
 def keeps_in_this_space():
@@ -169,8 +170,6 @@ def keeps_in_this_space():
         assert colours <= tolerance, worst
         assert colours_from_krita <= 2, worst
         assert max(alphas, alphas_from_krita) <= 1, worst
-    kt.find("soft_edge").setValue(-1)
-    kt.find("variants").setValue(1)
 
 
 # --- large canvases --------------------------------------------------------------------------------
@@ -323,8 +322,6 @@ def paints_from_and_keeps_on_the_current_frame():
         paint.stack(doc)[-1].remove()
         yield from settled(doc)
     assert drawings.visible()
-    kt.find("soft_edge").setValue(-1)
-    kt.find("variants").setValue(1)
 
 
 # --- several windows -------------------------------------------------------------------------------

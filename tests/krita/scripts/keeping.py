@@ -328,7 +328,6 @@ def says_that_there_were_strokes_meanwhile():
     kt.click(kt.find("keep"))
     yield paint.there_are(doc, 4)
     assert not paint.notice(), paint.notice()
-    kt.find("variants").setValue(1)
 
 
 def a_file_opened_again_has_the_picture_in_its_history():

@@ -25,7 +25,7 @@ def ready():
     fold("advanced", is_open=True)
     combo = kt.find("model")
     combo.setCurrentIndex(max(0, combo.findText("tiny")))
-    for name, value in (("steps", 4), ("variants", 1)):
+    for name, value in (("steps", 4), ("variants", 1), ("soft_edge", -1)):
         kt.find(name).setValue(value)
     kt.find("seed_lock").setChecked(False)
     paint_from("visible")

@@ -365,7 +365,7 @@ def sends_guides_as_they_are_set_and_brings_them_back():
     # The recipe has them all, and the numbers of the one that was off.
     guides = kt.docker().panel.guide.guides
     paint.press()
-    yield paint.layers(doc, 4)
+    yield paint.layers(doc, 5)
     yield from paint.painted()
     yield kt.until(lambda: paint.recipes_of(doc), 10, "the recipe")
     remove_guides()
@@ -377,7 +377,7 @@ def sends_guides_as_they_are_set_and_brings_them_back():
 
     # Trace: what is visible without the guides, and without what is left out.
     kt.click(kt.find("guide_trace_1"))
-    yield paint.layers(doc, 5)
+    yield paint.layers(doc, 6)
     traced = paint.stack(doc)[-1]
     yield kt.until(lambda: paint.notice(), 10, "where the map is")
     kt.click(kt.find("dismiss"))
