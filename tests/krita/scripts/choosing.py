@@ -17,7 +17,7 @@ from velatura.krita_plugin.state import FIRST_STRENGTHS
 
 def override(action):
     """Choose it from the button's menu."""
-    kt.find("press").menu().findChild(QAction, f"choose_{action}").trigger()
+    kt.find("press_more").menu().findChild(QAction, f"choose_{action}").trigger()
 
 
 def once(name, doc):

@@ -403,7 +403,7 @@ def activate(window):
 def shows_the_picture_so_far_over_the_canvas_to_be():
     yield from kt.new_document(WIDTH, HEIGHT, muted(WIDTH, HEIGHT))
     yield from paint.ready()
-    kt.find("press").menu().findChild(QAction, "choose_expand").trigger()
+    kt.find("press_more").menu().findChild(QAction, "choose_expand").trigger()
     yield paint.label("Expand")
     kt.find("enlarge_by").setValue(48)
     for side in ("left", "top"):
