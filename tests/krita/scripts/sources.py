@@ -376,6 +376,7 @@ def sends_guides_as_they_are_set_and_brings_them_back():
     assert kt.find("leave_out").text() == "a red boat (Refine)"
 
     # Trace: what is visible without the guides, and without what is left out.
+    yield kt.until(lambda: kt.find("guide_trace_1").isVisible(), 5, "the rows")
     kt.click(kt.find("guide_trace_1"))
     yield paint.layers(doc, 6)
     traced = paint.stack(doc)[-1]
