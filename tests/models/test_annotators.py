@@ -150,6 +150,8 @@ def test_a_detector_draws_a_map_of_the_pictures_size_from_converted_weights(
         hook.remove()
     assert (made.shape, made.dtype) == ((70, 100, 3), np.uint8)
     assert ran, "its network looked at the picture"
+    # Hundreds of megabytes, which would be kept with the test's folder.
+    path.unlink()
 
 
 class Peaks(torch.nn.Module):
@@ -240,6 +242,8 @@ def test_the_published_nets_for_hands_and_faces_load_or_are_one_sentence(tmp_pat
     shutil.copy(there["hand_pose_model"], there["facenet"])
     with pytest.raises(ModelError, match=r"or facenet.*does not load .* pose: get it"):
         load_annotator(one, there, torch.device("cpu"))
+    for path in there.values():
+        path.unlink()
 
 
 def test_depth_anything_draws_what_is_near_light(tmp_path: Path) -> None:
