@@ -13,6 +13,7 @@ from velatura.protocol.region import Rect, Size
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.incremental import Incremental, Memory, layers_of
 from velatura.server.worker.live_plan import cells_around, in_cells, times
+from velatura.server.worker.memory import free_memory
 from velatura.server.worker.passes import Given, Pass
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.union import UnionNet
@@ -20,7 +21,8 @@ from velatura.server.worker.warm import Warmed
 
 # Cells of each deeper level that a change is followed to, beyond those of the level above.
 _WIDER = 1
-# What all layers may keep of one canvas, in bytes.
+# What all layers may keep of one canvas, in bytes, and of the memory that is free.
+_SHARE = 1 / 4
 _MOST_KEPT = 2 << 30
 # Model pixels around a part that an autoencoder is shown which keeps nothing itself.
 _ROOM = 32
@@ -105,7 +107,8 @@ class LiveModel:
                 wanted.append((layers_of(tiny.decoder, given.inputs[:1]), self._whole, 1, 0))
         except LookupError:
             return []
-        if sum(Memory(*one, device="meta").bytes for one in wanted) > _MOST_KEPT:
+        most = min(_MOST_KEPT, int(_SHARE * free_memory(tools.loaded.device)))
+        if sum(Memory(*one, device="meta").bytes for one in wanted) > most:
             return []
         return [Memory(*one, device=tools.loaded.device) for one in wanted]
 
