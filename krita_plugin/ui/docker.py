@@ -20,6 +20,7 @@ from ..overlay import Overlay
 from ..qt import QtCore, QtGui, QtWidgets
 from ..results import Shown
 from ..server_desk import ServerDesk
+from ..shortcuts import open_page
 from ..state import Memory
 from ..view import active_view
 from .folders import use_folder
@@ -61,8 +62,7 @@ class Docker(DockWidget):
         self._settings.reset.connect(
             lambda: defaults.use(self.panel, self._chosen, preferences.DEFAULTS)
         )
-        # Krita's dialog runs a loop of its own: not inside our button's signal.
-        self._settings.shortcuts.connect(lambda: QtCore.QTimer.singleShot(0, _open_shortcuts))
+        self._settings.shortcuts.connect(open_page)
         self.panel.connection.settings_wanted.connect(self._show_settings)
         if wrong:
             self.panel.notice.say(wrong)
@@ -81,12 +81,14 @@ class Docker(DockWidget):
         self._glance.start(_GLANCE)
         self._history: Any = None
         self._heard = ""
+        self._is_guest = False  # shown in canvas-only mode for the prompt alone
         QtWidgets.QApplication.instance().aboutToQuit.connect(self.link.stop)
         self._follow_preferences()
 
     def run(self, action: str) -> None:
         """Do what a key of the painter's means (a name of KEY_ACTIONS)."""
         if action == "velatura_prompt":
+            self._is_guest = not self.isVisible() and _is_canvas_only()
             self.setVisible(True)
             self.raise_()
         self.controller.glance()
@@ -97,6 +99,9 @@ class Docker(DockWidget):
 
     def _go_to_canvas(self) -> None:
         """The keys belong to the brush again, without a click that would paint."""
+        if self._is_guest:
+            self.setVisible(False)
+            self._is_guest = False
         view = active_view()
         if view is not None:
             view.widget.setFocus()
@@ -182,8 +187,8 @@ class Docker(DockWidget):
         _write(_MEMORY, self.panel.memory.to_json())
 
 
-def _open_shortcuts() -> None:
-    Krita.instance().action("options_configure").trigger()
+def _is_canvas_only() -> bool:
+    return bool(Krita.instance().action("view_show_canvas_only").isChecked())
 
 
 def _write(name: str, value: Any) -> None:

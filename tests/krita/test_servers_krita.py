@@ -50,6 +50,15 @@ def test_what_keeps_a_server_away_is_one_sentence_in_the_docker(krita, make_serv
         running.run("servers.py", test, env=address(there), timeout=150)
 
 
+def test_the_menu_starts_the_server_and_the_canvas_tells_when_it_can_paint(krita, make_server):
+    here = make_server("here")
+    here.close()
+    here.write_launch()
+    with krita.start(env=here.environment) as running:
+        test = "starts_the_server_and_tells_when_it_can_paint"
+        running.run("servers.py", test, timeout=200)
+
+
 def test_what_was_set_once_is_there_at_the_next_start(krita, make_server):
     here = make_server("here")
     home = krita.new_home()

@@ -145,6 +145,18 @@ def says_what_keeps_a_server_away():
     assert not QApplication.activeModalWidget()
 
 
+def starts_the_server_and_tells_when_it_can_paint():
+    kt.docker()
+    yield light("No server", 20)
+    told = []
+    kt.docker().servers.told.connect(told.append)
+    yield from from_menu("Start server")
+    yield light("Ready")
+    assert told == ["The model is loaded: Velatura can paint."], told
+    assert not kt.find("start_server").isVisible()
+    assert not any(entry == "Start server" for entry in entries())
+
+
 def sets_what_it_begins_with():
     yield from ready()
     dialog = yield from settings()
