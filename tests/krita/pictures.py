@@ -100,9 +100,8 @@ def make_sheet(folder: Path, scale: int) -> Image.Image:
 
 
 def few_colours(picture: Image.Image) -> Image.Image:
-    """A palette that keeps the light's colour, small as it is."""
-    method = Image.Quantize.MAXCOVERAGE
-    return picture.convert("RGB").quantize(256, method=method, dither=Image.Dither.NONE)
+    """A palette in which greys stay grey and the small light keeps its colour."""
+    return picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":
