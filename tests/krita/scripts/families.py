@@ -2,7 +2,6 @@
 
 import kt
 from advanced import pick
-from choices import kept_recipes
 from paint import (
     HEIGHT,
     WIDTH,
@@ -17,6 +16,7 @@ from paint import (
     painted,
     picture,
     press,
+    recipes_of,
     stack,
 )
 
@@ -24,13 +24,13 @@ from paint import (
 def painted_by(doc, model):
     """``recipe = yield from painted_by(doc, model)``: what the server says; taken back again."""
     before = kt.projection_bytes(doc)
-    known = len(kept_recipes(doc))
+    known = len(recipes_of(doc))
     kt.find("steps").setValue(3)
     press("a red boat")
     yield layers(doc, 2)
     yield from painted()
     yield from changed_only_inside(doc, before, mask_of(X, Y, WIDTH, HEIGHT))
-    yield kt.until(lambda: len(kept_recipes(doc)) > known, 20, "the recipe")
+    yield kt.until(lambda: len(recipes_of(doc)) > known, 20, "the recipe")
     used = annotation_of(doc, stack(doc)[-1])["server"]
     assert used["model"] == model, used
     yield from kt.undo(doc)

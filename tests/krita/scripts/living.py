@@ -4,12 +4,12 @@ import contextlib
 from dataclasses import replace
 
 import kt
-from choosing import Asked
 from keeping import over_canvas
 from krita import Krita
 from paint import (
     HEIGHT,
     WIDTH,
+    Asked,
     X,
     Y,
     empty_strip,
