@@ -282,18 +282,16 @@ class Document:
         like: str | None = None,
         label: int = 0,
         group: str = "",
-        frames: Frames | None = None,
     ) -> list[str]:
         """Add one layer, or several in a group of that name, as ``add_layer`` does; their ids.
 
-        like: the layer whose blending mode, opacity and inherit-alpha it gets. frames: of an
-        animation, those on which it is seen; None for those that show what is seen now.
+        like: the layer whose blending mode, opacity and inherit-alpha it gets.
         """
         style = replace(
             writing.PLAIN if like is None else writing.style_of(self._node(like)), label=label
         )
         below = None if above is None else self._node(above)
-        return writing.insert(self._open(), sheets, below, style, group, frames or self.frames)
+        return writing.insert(self._open(), sheets, below, style, group)
 
     def show_layer(self, layer: str, visible: bool) -> None:
         """Show or hide a layer. Krita makes no row in the History of it."""

@@ -31,7 +31,7 @@ def place(
     """
     if painting is None:
         return document.insert(sheets, label=_LABEL, group=group), True
-    insert = partial(document.insert, sheets, label=_LABEL, group=group, frames=painting.frames)
+    insert = partial(document.insert, sheets, label=_LABEL, group=group)
     try:
         return insert(above=painting.above, like=painting.source), True
     except LayerGone:

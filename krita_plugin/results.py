@@ -319,8 +319,8 @@ class Results(QtCore.QObject):
             # On its other frames, a source has no successor.
             if painting is not None and painting.frames is None:
                 self.hiding.hide(document, painting.hides, layers[-1])
-            if painting is not None and document.frames != painting.frames:
-                remark = tr("The new layer is on the frames that it was asked for.")
+            elif painting is not None:
+                remark = tr("The new layer is on every frame of the animation.")
             if at_home and not document.is_active:
                 remark = tr('The new layer is in "{name}".', name=document.name)
         except DocumentError as error:

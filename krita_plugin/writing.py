@@ -15,7 +15,6 @@ from krita import Krita
 
 from ..protocol.region import Rect
 from .dither import widen
-from .frames import Frames, empty_layer
 from .images import swap_red_blue
 from .nodes import PICTURES, SRGB, DocumentError, Space, cloned, id_of, set_space, space_of
 from .qt import QtCore
@@ -77,11 +76,8 @@ def insert(
     below: Any,
     style: Style = PLAIN,
     group: str = "",
-    frames: Frames | None = None,
 ) -> list[str]:
     """Add layers above ``below`` (a node; None: on top of everything); their ids, bottom to top.
-
-    frames: of an animation, those on which they are seen; None for all.
 
     One undo takes all of them away, and redo brings their pixels back, because everything is made
     before it is added. Several are put into a group of that name, which gets the style. Raises
@@ -90,8 +86,8 @@ def insert(
     space = handle.colorModel(), handle.colorDepth(), handle.colorProfile()
     while below is not None and below.type() not in PICTURES:
         below = below.parentNode()
-    with _bench(handle, sheets, space, style, frames) as bench:
-        nodes = [_paint_layer(bench, sheet, space, frames) for sheet in sheets]
+    with _bench(handle, sheets, space, style) as bench:
+        nodes = [_paint_layer(bench, sheet, space) for sheet in sheets]
         top = nodes[0]
         if len(nodes) > 1:
             top = bench.createNode(group, "grouplayer")
@@ -111,16 +107,13 @@ def insert(
 
 
 @contextmanager
-def _bench(
-    handle: Any, sheets: Sequence[Sheet], space: Space, style: Style, frames: Frames | None
-) -> Iterator[Any]:
+def _bench(handle: Any, sheets: Sequence[Sheet], space: Space, style: Style) -> Iterator[Any]:
     """Where the nodes are made: the document itself, if nothing of it makes a row in its History."""
     if (
         len(sheets) == 1
         and style.blending == PLAIN.blending
         and sheets[0].space == space
         and sheets[0].mask is None
-        and frames is None
     ):
         yield handle
         return
@@ -128,13 +121,9 @@ def _bench(
         yield clone
 
 
-def _paint_layer(bench: Any, sheet: Sheet, space: Space, frames: Frames | None) -> Any:
+def _paint_layer(bench: Any, sheet: Sheet, space: Space) -> Any:
     rect = sheet.rect
-    if frames is None:
-        node = bench.createNode(sheet.name, "paintlayer")
-    else:
-        node = empty_layer(bench, frames)
-        node.setName(sheet.name)
+    node = bench.createNode(sheet.name, "paintlayer")
     if space_of(node) != sheet.space:
         set_space(node, sheet.space)
     node.setPixelData(QtCore.QByteArray(sheet.data), rect.x, rect.y, rect.width, rect.height)
@@ -143,7 +132,7 @@ def _paint_layer(bench: Any, sheet: Sheet, space: Space, frames: Frames | None) 
     node.setVisible(sheet.visible)
     if sheet.mask is not None:
         node.addChildNode(_mask(rect, sheet.mask), None)
-    return node if frames is None else node.clone()
+    return node
 
 
 def _dress(node: Any, style: Style) -> None:
