@@ -19,6 +19,7 @@ from velatura.models.starter.recipe import config as recipe_config
 from velatura.models.starter.recipe.autoencoder import (
     SCALING_FACTOR,
     normalise_latents,
+    picture_loss,
     train_autoencoder,
 )
 from velatura.models.starter.recipe.config import Config, Stage
@@ -30,7 +31,12 @@ from velatura.models.starter.recipe.depth import (
     with_depth_channel,
     with_learnt_depth,
 )
-from velatura.models.starter.recipe.diffusion import noised
+from velatura.models.starter.recipe.diffusion import (
+    THINGS,
+    LatentPictures,
+    noised,
+    thing_mask,
+)
 from velatura.models.starter.recipe.distil import consistent, distil
 from velatura.models.starter.recipe.encode import encode_pictures, moments
 from velatura.models.starter.recipe.evaluate import edge_agreement, evaluate, fidelity
@@ -227,6 +233,48 @@ def test_noised_latents_keep_their_variance():
     batch = noised(torch.randn(64, 4, 16, 16))
     assert abs(batch.x.var().item() - 1) < 0.05
     assert batch.loss(batch.noise, 5.0).item() == 0
+
+
+def test_an_error_costs_more_where_a_thing_stands():
+    torch.manual_seed(0)
+    batch = noised(torch.randn(16, 4, 4, 4))
+    where = torch.full((16, 1, 4, 4), 0.5)
+    where[..., :1] = 2.5
+    on, beside = batch.noise.clone(), batch.noise.clone()
+    on[..., 0] += 1
+    beside[..., 1] += 1
+    assert batch.loss(on, 5.0, where).item() == pytest.approx(5 * batch.loss(beside, 5.0, where))
+
+
+def test_things_weigh_more_than_what_is_around_them_and_the_mean_stays(rendered):
+    pictures = Pictures(rendered, "train")
+    train_autoencoder(rendered)  # goes on where it ended, if it has run
+    tokenizer = build_tokenizer(VOCABULARY, rendered.tokens)
+    indices = np.arange(len(pictures))
+    weights = LatentPictures(rendered, tokenizer, pictures).things(indices)
+    assert weights.shape == (len(pictures), 1, rendered.latent, rendered.latent)
+    assert weights.mean().item() == pytest.approx(1.0, abs=1e-4)
+    covered = thing_mask(torch.from_numpy(pictures.read("segmentation", indices)))
+    assert 0 < covered.mean() < 0.6
+    strides = weights.repeat_interleave(8, 2).repeat_interleave(8, 3)[:, 0]
+    assert strides[covered > 0].mean() > 1.3 * strides[covered == 0].mean()
+
+
+@pytest.mark.parametrize("name", PALETTE)
+def test_only_things_with_words_of_their_own_are_in_the_mask(name):
+    flat = torch.tensor(PALETTE[name], dtype=torch.uint8).expand(1, 4, 4, 3)
+    assert thing_mask(flat).mean().item() == (name in THINGS)
+
+
+def test_a_lost_edge_costs_more_than_the_same_error_spread_out():
+    truth = torch.zeros(1, 3, 32, 32)
+    spread, edge = truth + 0.1, truth.clone()
+    edge[..., ::2] = 0.1
+    edge[..., 1::2] = -0.1  # the same size everywhere, and none of it left at a coarser scale
+    steps = 0.2 * (1 - 1 / 32)
+    found = picture_loss(edge, truth).item() - 2 * 0.01 - 0.1
+    assert found >= steps - 1e-3
+    assert picture_loss(spread, truth).item() == pytest.approx(0.1 * 5 + 0.02, abs=1e-4)
 
 
 def test_a_blind_row_shows_nothing_of_its_picture_and_is_learnt_from_it():

@@ -1,7 +1,7 @@
 """Stage 2: the autoencoder between pictures and latents (Rombach et al. 2022), and all latents.
 
 No perceptual network and no adversary: L1 and squared error at several scales, which keep colours,
-and a small KL term. The last part trains the decoder alone, so that it fits the final latents.
+the error of the steps between neighbours, which keeps edges, and a small KL term. The last part trains the decoder alone, so that it fits the final latents.
 """
 
 from __future__ import annotations
@@ -106,9 +106,11 @@ def random_crop(pictures: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def picture_loss(painted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """L1 and squared error over four scales and of the mean colour; the coarse ones hold the light."""
+    """L1 and squared error over four scales, of the mean colour, and L1 of the steps from pixel to
+    pixel; the coarse scales hold the light, the steps the edges."""
     error = painted.float() - truth
     loss = error.abs().mean() + 2 * error.square().mean() + error.mean((2, 3)).abs().mean()
+    loss = loss + error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
     for _ in range(3):
         error = F.avg_pool2d(error, 2)
         loss = loss + error.abs().mean()

@@ -6,15 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 from velatura.models.starter.recipe.autoencoder import SCALING_FACTOR
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures
 from velatura.models.starter.recipe.networks import NOISE_SCHEDULE
 from velatura.models.starter.recipe.prompts import full_prompt
+from velatura.models.starter.recipe.world import PALETTE
 
 BLIND = 8
 BLIND_WEIGHT = 0.1
+# What a caption names and what has a colour of its own is small: a house covers a few latent pixels of
+# 256, and sky and ground would have nearly all of the loss.
+THINGS = ("person", "house", "boat", "flower", "bridge", "tower", "food", "plate")
+THING_WEIGHT = 4.0
 
 
 def alphas_cumprod() -> torch.Tensor:
@@ -43,10 +49,15 @@ class Noised:
     def x(self) -> torch.Tensor:
         return self.alpha * self.x0 + self.sigma * self.noise
 
-    def loss(self, predicted: torch.Tensor, gamma: float) -> torch.Tensor:
-        """Error of the predicted noise with min-SNR weights (Hang et al. 2023)."""
+    def loss(
+        self, predicted: torch.Tensor, gamma: float, where: torch.Tensor | float = 1.0
+    ) -> torch.Tensor:
+        """Error of the predicted noise with min-SNR weights (Hang et al. 2023).
+
+        `where` (B, 1, h, w) says how much each place counts; its mean is 1.
+        """
         snr = (self.alpha / self.sigma).square().flatten()
-        error = (predicted.float() - self.noise).square().mean((1, 2, 3))
+        error = ((predicted.float() - self.noise).square() * where).mean((1, 2, 3))
         weight = snr.clamp(max=gamma) / snr
         # Next to no signal is left there: what counts is the clean picture's error, not the noise's.
         weight[-self.blind :] = BLIND_WEIGHT / snr[-self.blind :]
@@ -84,7 +95,7 @@ class LatentPictures:
     """
 
     def __init__(self, config: Config, tokenizer: CLIPTokenizer, pictures: Pictures) -> None:
-        self.config = config
+        self.config, self.pictures = config, pictures
         self.latents = np.load(config.work / "latents.npy", mmap_mode="r")
         count = len(self.latents)
         both = zip(pictures.captions[:count], pictures.labels[:count], strict=True)
@@ -107,12 +118,26 @@ class LatentPictures:
         x0 = SCALING_FACTOR * (mean + std * torch.randn_like(mean))
         return x0.contiguous(memory_format=torch.channels_last)
 
+    def things(self, indices: np.ndarray) -> torch.Tensor:
+        """How much each place of these pictures counts: (B, 1, h, w), mean 1."""
+        maps = torch.from_numpy(self.pictures.read("segmentation", indices)[:, ::2, ::2])
+        share = F.avg_pool2d(thing_mask(maps)[:, None], maps.shape[1] // self.config.latent)
+        weights = 1 + THING_WEIGHT * share.to(self.config.device)
+        return weights / weights.mean()
+
     def tokens(self, indices: np.ndarray, dropout: float) -> torch.Tensor:
         """One caption of each picture, left empty with probability `dropout`: (B, tokens)."""
         wording = torch.randint(0, self.ids.shape[1], (len(indices),))
         ids = self.ids[torch.from_numpy(indices), wording]
         ids[torch.rand(len(indices)) < dropout] = self.empty
         return ids.long().to(self.config.device)
+
+
+def thing_mask(segmentation: torch.Tensor) -> torch.Tensor:
+    """(B, S, S, 3) uint8 in the palette's colours to (B, S, S): 1 where one of THINGS is."""
+    weights = torch.tensor([1, 256, 65536])
+    codes = (segmentation.int() * weights.int()).sum(-1)
+    return torch.isin(codes, (torch.tensor([PALETTE[k] for k in THINGS]) * weights).sum(-1)).float()
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:

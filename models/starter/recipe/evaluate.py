@@ -68,7 +68,7 @@ def evaluate(config: Config, folder: Path = STARTER, count: int = 200) -> dict[s
     if (folder / "vae-tiny").exists():
         tiny = paint.few_step(folder).vae
         figures["tiny decoder"] = tiny_fidelity(base.vae, tiny, renders)
-    figures |= control_figures(judge, base, prompts, pictures, painted, folder)
+    figures |= control_figures(judge, base, prompts, pictures, painted, trips, folder)
     figures["seconds on this machine"] = speeds(folder)
     return figures
 
@@ -215,12 +215,14 @@ def control_figures(
     prompts: list[str],
     pictures: Pictures,
     free: np.ndarray,
+    trips: np.ndarray,
     folder: Path,
 ) -> dict[str, Figures]:
     """Agreement with the map given, with the control and (`free`) without, for each that is there.
 
-    `render`: what the scene's own picture scores, a ceiling. Lines are compared on flat pictures
-    only: the strokes of the other styles are edges that no line map holds.
+    Ceilings: `render` is what the scene's own picture scores, `round_trip` what is left of it behind
+    the autoencoder (`trips`). Lines are compared on flat pictures only: the strokes of the other styles
+    are edges that no line map holds.
     """
     indices = np.arange(len(prompts))
     flat = np.array([label["style"] == "flat" for label in pictures.labels[: len(prompts)]])
@@ -237,6 +239,7 @@ def control_figures(
                 "with": agreement(painted, maps),
                 "without": without,
                 "render": agreement(pictures.read("image", indices), maps),
+                "round_trip": agreement(trips, maps),
             }
     if (folder / "unet-depth").exists():
         depth = pictures.read("depth", indices)

@@ -1,7 +1,8 @@
 """Stage 4: the text encoder and the UNet, together (Ho et al. 2020; Rombach et al. 2022).
 
 Noise prediction with min-SNR weights (Hang et al. 2023), captions left out at random for
-classifier-free guidance (Ho & Salimans 2022), averaged weights, and a share of plain noise.
+classifier-free guidance (Ho & Salimans 2022), averaged weights, a share of plain noise, and more
+weight where things stand.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def train_unet(config: Config) -> None:
         batch = noised(data.x0(indices))
         context = encode(text_encoder, data.tokens(indices, config.dropout))
         predicted = unet(batch.x, batch.timesteps, context).sample
-        return batch.loss(predicted, config.min_snr_gamma)
+        return batch.loss(predicted, config.min_snr_gamma, data.things(indices))
 
     trainer.run(loss)
 
