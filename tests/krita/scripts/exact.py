@@ -405,7 +405,7 @@ def shows_the_picture_so_far_over_the_canvas_to_be():
     kt.find("enlarge_by").setValue(48)
     for side in ("left", "top"):
         kt.click(kt.find(f"enlarge_{side}"))
-    paint.press("slow=300 deep")
+    paint.press("slow=1500 deep")
 
     def sheets():
         found = kt.main_window().findChildren(QWidget, "velatura_overlay")

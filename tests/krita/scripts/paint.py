@@ -30,6 +30,8 @@ def ready():
     kt.find("seed_lock").setChecked(False)
     paint_from("visible")
     empty_strip()
+    # As when the pen comes in: a choice made before it looks is one for the picture before.
+    kt.docker().panel.entered.emit()
 
 
 def empty_strip():
