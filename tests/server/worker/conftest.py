@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import make_sdxl
 from families import MAKERS
 from painting import make_tiny_engine
 from velatura.models.starter.recipe.tiny import make_tiny
@@ -40,6 +41,16 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, folder in made.items():
         MAKERS[name](folder)
     return made
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def unet(request, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory):
+    from diffusers import UNet2DConditionModel
+
+    folder = tiny_folder
+    if request.param == "sdxl":
+        folder = make_sdxl(tmp_path_factory.mktemp("models") / "xl")
+    return UNet2DConditionModel.from_pretrained(folder / "unet").eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import make_sdxl
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import ControlNetModel
 from live_painting import Easel, opened
 from painting import scenery
+from unet_inputs import given
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker import live_model
@@ -22,28 +21,6 @@ from velatura.server.worker.passes import Given, Recorded, plain
 HEIGHT, WIDTH = 19, 24
 WHOLE = Rect(0, 0, WIDTH, HEIGHT)
 PARTS = (Rect(3, 5, 7, 8), Rect(0, 0, 2, 3), Rect(17, 12, 7, 7), Rect(11, 0, 1, 19), WHOLE)
-
-
-@pytest.fixture(scope="module", params=["sd15", "sdxl"])
-def unet(request, tiny_folder, tmp_path_factory):
-    folder: Path = tiny_folder
-    if request.param == "sdxl":
-        folder = make_sdxl(tmp_path_factory.mktemp("models") / "xl")
-    return UNet2DConditionModel.from_pretrained(folder / "unet").eval().requires_grad_(False)
-
-
-def given(unet: torch.nn.Module, pictures: int = 1) -> Given:
-    generator = torch.Generator().manual_seed(pictures)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator)
-
-    labels = {}
-    if unet.config.addition_embed_type == "text_time":
-        sizes = torch.tensor([[8 * HEIGHT, 8 * WIDTH, 0, 0, 8 * HEIGHT, 8 * WIDTH]] * pictures)
-        labels = {"text_embeds": noise(pictures, 32), "time_ids": sizes.float()}
-    prompt = noise(pictures, 40, unet.config.cross_attention_dim)
-    return Given(noise(pictures, 4, HEIGHT, WIDTH), torch.tensor(399), prompt, labels)
 
 
 def part_of(asked: Given, rect: Rect, memory: Memory) -> Given:
@@ -63,7 +40,7 @@ def memory_of(unet: torch.nn.Module, asked: Given) -> Memory:
 @pytest.mark.parametrize("pictures", [1, 2])
 @torch.no_grad()
 def test_what_did_not_change_comes_out_as_in_the_whole_wherever_the_part_lies(unet, pictures):
-    asked = given(unet, pictures)
+    asked = given(unet, HEIGHT, WIDTH, pictures)
     before = copy.deepcopy(unet.state_dict())
     expected = plain(unet)(asked)
     memory = memory_of(unet, asked)
@@ -77,10 +54,10 @@ def test_what_did_not_change_comes_out_as_in_the_whole_wherever_the_part_lies(un
 
 @torch.no_grad()
 def test_a_change_is_painted_nearly_as_in_the_whole_and_its_surroundings_are_seen(unet):
-    asked = given(unet)
+    asked = given(unet, HEIGHT, WIDTH)
     run, memory = plain(Incremental(unet)), memory_of(unet, asked)
     run(part_of(asked, WHOLE, memory))
-    changed = given(unet)
+    changed = given(unet, HEIGHT, WIDTH)
     changed.inputs[..., 9:12, 10:13] += 1
     expected = plain(unet)(changed)
     rect = Rect(8, 7, 7, 7)
@@ -91,7 +68,7 @@ def test_a_change_is_painted_nearly_as_in_the_whole_and_its_surroundings_are_see
 
 @torch.no_grad()
 def test_parts_that_cover_it_again_and_again_end_where_the_whole_is(unet):
-    asked, other = given(unet), given(unet)
+    asked, other = given(unet, HEIGHT, WIDTH), given(unet, HEIGHT, WIDTH)
     other.inputs.mul_(0.5).add_(1)
     run, memory = plain(Incremental(unet)), memory_of(unet, asked)
     run(part_of(asked, WHOLE, memory))
@@ -108,7 +85,7 @@ def test_parts_that_cover_it_again_and_again_end_where_the_whole_is(unet):
 @torch.no_grad()
 def test_a_controlnet_sees_the_rest_of_its_map(tiny_folder):
     net = ControlNetModel.from_pretrained(tiny_folder / "controlnet-line").eval()
-    asked = given(net)
+    asked = given(net, HEIGHT, WIDTH)
     drawn = torch.rand(1, 3, 8 * HEIGHT, 8 * WIDTH, generator=torch.Generator().manual_seed(0))
     named = {"encoder_hidden_states": asked.prompt, "return_dict": False}
     down, middle = net(asked.inputs, asked.step, **named, controlnet_cond=drawn)

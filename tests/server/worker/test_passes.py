@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from checkpoints import make_sdxl
 from diffusers import ControlNetModel, UNet2DConditionModel
 from painting import ask, make_tiny_engine, painted, rectangle, scenery
+from unet_inputs import given
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker.passes import Given, Recorded, instead, plain, through
 from velatura.server.worker.quick import quick
-
-
-def given(unet: UNet2DConditionModel, height: int, width: int, pictures: int = 1) -> Given:
-    generator = torch.Generator().manual_seed(height * width + pictures)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator)
-
-    labels = {}
-    if unet.config.addition_embed_type == "text_time":
-        sizes = torch.tensor([[8 * height, 8 * width, 0, 0, 8 * height, 8 * width]] * pictures)
-        labels = {"text_embeds": noise(pictures, 32), "time_ids": sizes.float()}
-    prompt = noise(pictures, 40, unet.config.cross_attention_dim)
-    return Given(noise(pictures, 4, height, width), torch.tensor(399), prompt, labels)
-
-
-@pytest.fixture(scope="module", params=["sd15", "sdxl"])
-def unet(request, tiny_folder, tmp_path_factory):
-    folder: Path = tiny_folder
-    if request.param == "sdxl":
-        folder = make_sdxl(tmp_path_factory.mktemp("models") / "xl")
-    return UNet2DConditionModel.from_pretrained(folder / "unet").eval().requires_grad_(False)
 
 
 def test_one_recording_gives_the_same_bits_for_every_size_and_step(unet):
