@@ -49,7 +49,7 @@ def paint(krita, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """One Krita and one server for all the tests that leave both as they were."""
     server = Server(tmp_path_factory.mktemp("paint") / "velatura", models).start()
     try:
-        with krita.start(env=server.environment) as running:
-            yield lambda test, script="presses.py": running.run(script, test, timeout=150)
+        with krita.lasting(server.environment) as run:
+            yield lambda test, script="presses.py": run(script, test, timeout=150)
     finally:
         server.close()

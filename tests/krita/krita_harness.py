@@ -13,9 +13,10 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from velatura.server import plugin_package
@@ -204,7 +205,8 @@ class Installation:
         self._folder = folder
         self._count = 0
         self._screen: Screen | None = None
-        self._shared: Krita | None = None
+        self._kritas = contextlib.ExitStack()
+        self._shared: Callable[..., Outcome] | None = None
         self._template: Path | None = None
 
     @property
@@ -242,6 +244,21 @@ class Installation:
             if home is None:
                 shutil.rmtree(running.home, ignore_errors=True)  # 90 MB each
 
+    @contextlib.contextmanager
+    def lasting(self, env: Mapping[str, str] | None = None) -> Iterator[Callable[..., Outcome]]:
+        """``Krita.run`` of one Krita for many scripts. Where it has ended, the next script gets
+        another: its end fails the test in which it came, and no other."""
+        with contextlib.ExitStack() as kritas:
+            running: Krita | None = None
+
+            def run(script: str, test: str = "test", **options: Any) -> Outcome:
+                nonlocal running
+                if running is None or running.process.poll() is not None:
+                    running = kritas.enter_context(self.start(env=env))
+                return running.run(script, test, **options)
+
+            yield run
+
     def run(
         self,
         script: str,
@@ -259,18 +276,16 @@ class Installation:
         if not shared:
             with self.start(env=env) as own:
                 return own.run(script, test, timeout=timeout)
-        if self._shared is None or self._shared.process.poll() is not None:
-            self._shared = Krita(self.new_home(), self._new_folder("shared"), self.screen, {})
-        return self._shared.run(script, test, env=env, timeout=timeout)
+        if self._shared is None:
+            self._shared = self._kritas.enter_context(self.lasting())
+        return self._shared(script, test, env=env, timeout=timeout)
 
     def close(self) -> None:
-        if self._shared is not None and self._shared.process.poll() is None:
-            self._shared.close()
+        self._kritas.close()
         if self._screen is not None:
             self._screen.close()
-        for home in (self._template, self._shared and self._shared.home):
-            if home:
-                shutil.rmtree(home, ignore_errors=True)
+        if self._template is not None:
+            shutil.rmtree(self._template, ignore_errors=True)
 
     def _new_folder(self, name: str) -> Path:
         self._count += 1

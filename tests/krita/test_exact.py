@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
 from harness import ServerProcess
-from krita_harness import Krita, Outcome
 
 WORKER = (sys.executable, str(Path(__file__).with_name("inverting_worker.py")))
 SRGB = "sRGB-elle-V2-srgbtrc.icc"
@@ -23,17 +21,8 @@ def exact(krita, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]
     folder = tmp_path_factory.mktemp("exact") / "velatura"
     server = ServerProcess(folder, worker=WORKER).start()
     try:
-        with contextlib.ExitStack() as kritas:
-            started: list[Krita] = []
-
-            def run(test: str, script: str = "exact.py", **env: str) -> Outcome:
-                # One that ended fails the test in which it did, and no other.
-                if not started or started[-1].process.poll() is not None:
-                    environment = {"VELATURA_HOME": str(folder)}
-                    started.append(kritas.enter_context(krita.start(env=environment)))
-                return started[-1].run(script, test, env=env, timeout=150)
-
-            yield run
+        with krita.lasting({"VELATURA_HOME": str(folder)}) as run:
+            yield lambda test, script="exact.py", **env: run(script, test, env=env, timeout=150)
     finally:
         server.stop()
 

@@ -17,8 +17,8 @@ from harness import ServerProcess
 def live(krita, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
     server = ServerProcess(tmp_path_factory.mktemp("live") / "velatura").start()
     try:
-        with krita.start(env={"VELATURA_HOME": str(server.folder)}) as running:
-            yield lambda test: running.run("live.py", test, timeout=150)
+        with krita.lasting({"VELATURA_HOME": str(server.folder)}) as run:
+            yield lambda test: run("live.py", test, timeout=150)
     finally:
         server.stop()
 
