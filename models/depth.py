@@ -1,4 +1,4 @@
-"""The depth estimator that a depth model brings with it."""
+"""What a depth model is shown: its estimator's depth or the painter's, and how much of it."""
 
 from __future__ import annotations
 
@@ -39,3 +39,15 @@ def load_estimator(folder: Path, device: torch.device) -> EstimateDepth | None:
         return estimator(pixels).predicted_depth[0]
 
     return estimate
+
+
+def weighed(depth: torch.Tensor, weight: float) -> torch.Tensor:
+    """(1, 1, h, w) -> (2, 1, h, w), beside the negative prompt and beside the prompt; ``weight`` 0..2.
+
+    At 1 both are ``depth``, as in diffusers' pipeline. Below, the relief is lower: at 0 it is flat.
+    Above, guidance acts on the depth too (Brooks et al. 2023, section 3.2, in one pass): the negative
+    side is shown a lower relief, at 1.5 none and at 2 the opposite of it.
+    """
+    import torch
+
+    return torch.cat([depth * min(weight, 3 - 2 * weight), depth * min(weight, 1.0)])

@@ -56,7 +56,8 @@ class Ground:
     mask     (1, 1, h/8, w/8) in 0..1
     picture  (1, 3, h, w) in -1..1 and ``hole`` (1, 1, h, w) of 0 and 1: what a UNet with inpaint
              channels is shown
-    depth    (1, 1, h/8, w/8) in -1..1, nearer is larger: what a UNet with a depth channel is shown
+    depth    (2, 1, h/8, w/8) in -1..1, nearer is larger: what a UNet with a depth channel is shown
+             beside the negative prompt, and beside the prompt
     """
 
     start: torch.Tensor | None

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from velatura.models.depth import EstimateDepth
-from velatura.protocol.messages import Control, Generate
+from velatura.models.depth import EstimateDepth, weighed
+from velatura.protocol.messages import Generate
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.pixels import to_array, to_bytes, to_model
 from velatura.server.worker.plan import LATENT_CELL, JobPlan
@@ -45,10 +45,11 @@ def depth_of(
     estimate: EstimateDepth | None,
     control_map: Callable[[str, np.ndarray, bool], np.ndarray],
 ) -> tuple[torch.Tensor, str]:
-    """What the UNet is shown, (1, 1, h/8, w/8) float32 in -1..1, nearer is larger; and a note.
+    """What the UNet is shown, (2, 1, h/8, w/8) float32 in -1..1, nearer is larger; and a note.
 
-    The guide of ``request`` where it has one, else what ``estimate`` or ``control_map`` derive from
-    the picture. Raises ModelError (``missing_weights``) when neither can.
+    First what it is shown with the negative prompt, then with the prompt; see ``models.depth.weighed``. It is the
+    guide of ``request`` where it has one, else what ``estimate`` or ``control_map`` derive from the
+    picture. Raises ModelError (``missing_weights``) when neither can.
     """
     control = next(iter(request.controls), None)
     if control is not None and control.picture is not None:
@@ -62,7 +63,7 @@ def depth_of(
         depth = torch.from_numpy(
             control_map(KIND, to_bytes(scene.seen), True).astype(np.float32).mean(-1)
         )
-    return _to_latents(depth, plan), _note(control)
+    return weighed(_to_latents(depth, plan), control.weight if control else 1.0), _note(request)
 
 
 def _to_latents(depth: torch.Tensor, plan: JobPlan) -> torch.Tensor:
@@ -75,7 +76,13 @@ def _to_latents(depth: torch.Tensor, plan: JobPlan) -> torch.Tensor:
     return 2 * (small - low) / (high - low) - 1 if high > low else torch.zeros_like(small)
 
 
-def _note(control: Control | None) -> str:
-    if control is None or (control.weight, control.start, control.end) == (1, 0, 1):
-        return ""
-    return f"A {KIND} model follows its guide fully: weight, start and end change nothing."
+def _note(request: Generate) -> str:
+    notes = []
+    for control in request.controls:
+        if (control.start, control.end) != (0, 1):
+            notes.append(
+                f"A {KIND} model follows its guide all the way: start and end change nothing."
+            )
+        if control.weight > 1 and request.guidance <= 1:
+            notes.append(f"Without guidance a {KIND} guide's weight above 1 counts as 1.")
+    return " ".join(notes)

@@ -48,7 +48,7 @@ class _Depth2Img(_Started, StableDiffusionDepth2ImgPipeline):
     ) -> torch.Tensor:
         # The depth has the latents' size already: diffusers would take the latents for a picture
         # and shrink it by 8 once more.
-        return torch.cat([depth] * (2 if guided else 1)).to(device, dtype)
+        return (depth if guided else depth[1:]).to(device, dtype)
 
 
 class _KeptVae:

@@ -115,7 +115,9 @@ def test_evaluate_measures_every_row(exported, monkeypatch):
         "line control",
         "depth control",
         "segmentation control",
-        "depth UNet",
+        "depth UNet, influence 1",
+        "depth UNet, influence 2",
+        "depth UNet, without",
         "seconds on this machine",
     }
     assert 0 <= figures["base"]["time"] <= 1

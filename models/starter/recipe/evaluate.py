@@ -242,10 +242,17 @@ def control_figures(
                 "round_trip": agreement(trips, maps),
             }
     if (folder / "unet-depth").exists():
-        depth = pictures.read("depth", indices)
-        painted = paint.paint_depth(paint.with_depth(base), prompts, depth)
-        scores = [depth_agreement(judge, p, depth) for p in (painted, free)]
-        figures["depth UNet"] = dict(zip(("with", "without"), scores, strict=True))
+        depth, classes = (pictures.read(kind, indices) for kind in ("depth", "segmentation"))
+        guided = paint.with_depth(base)
+        painted = {
+            f"influence {weight:g}": paint.paint_depth(guided, prompts, depth, weight)
+            for weight in (1, 2)
+        }
+        for name, made in {**painted, "without": free}.items():
+            figures[f"depth UNet, {name}"] = {
+                "depth": depth_agreement(judge, made, depth),
+                "segmentation": class_agreement(judge, made, classes),
+            }
     return figures
 
 

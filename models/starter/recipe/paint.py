@@ -20,6 +20,7 @@ from diffusers import (
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
+from velatura.models.depth import weighed
 from velatura.models.starter.recipe.config import STARTER
 
 STEPS, GUIDANCE, FEW_STEPS = 20, 4.0, 4
@@ -45,12 +46,23 @@ def with_control(base: StableDiffusionPipeline, kind: str) -> StableDiffusionCon
     )
 
 
-def with_depth(base: StableDiffusionPipeline) -> StableDiffusionDepth2ImgPipeline:
+class WeighedDepth(StableDiffusionDepth2ImgPipeline):
+    """Depth-to-image under a depth guide of ``weight`` 0..2; at 1 it is diffusers' own."""
+
+    weight = 1.0
+
+    def prepare_depth_map(self, image, depth_map, batch, guided, dtype, device):
+        depth = super().prepare_depth_map(image, depth_map, batch, False, dtype, device)
+        avoided, wanted = weighed(depth, self.weight).chunk(2)
+        return torch.cat([avoided, wanted]) if guided else wanted
+
+
+def with_depth(base: StableDiffusionPipeline) -> WeighedDepth:
     """Depth-to-image with the 5-channel UNet; the depth map is given, never guessed."""
     unet = UNet2DConditionModel.from_pretrained(Path(base.config._name_or_path) / "unet-depth")
     parts = {k: base.components[k] for k in ("vae", "text_encoder", "tokenizer", "scheduler")}
     return _quiet(
-        StableDiffusionDepth2ImgPipeline(
+        WeighedDepth(
             **parts, unet=unet.to(base.device), depth_estimator=None, feature_extractor=None
         )
     )
@@ -107,9 +119,10 @@ def paint(
 
 
 def paint_depth(
-    pipeline: StableDiffusionDepth2ImgPipeline, prompts: Sequence[str], depth: np.ndarray
+    pipeline: WeighedDepth, prompts: Sequence[str], depth: np.ndarray, weight: float = 1.0
 ) -> np.ndarray:
     """Pictures at strength 1 from depth maps (N, S, S) uint8, one for each prompt."""
+    pipeline.weight = weight
     pictures = []
     for i, (prompt, plane) in enumerate(zip(prompts, depth, strict=True)):
         # The pipeline wants a picture even where strength 1 leaves nothing of it: grey.

@@ -59,8 +59,9 @@ def draw_sheets(config: Config, folder: Path, out: Path) -> list[Path]:
             sheets[f"control-{kind}"] = _grid(np.concatenate([maps, painted]), 8)
     if (folder / "unet-depth").exists():
         depth = pictures.read("depth", chosen)
-        painted = paint.paint_depth(paint.with_depth(base), prompts, depth)
-        sheets["depth-unet"] = _grid(np.concatenate([rgb(depth), painted]), 8)
+        guided = paint.with_depth(base)
+        rows = [paint.paint_depth(guided, prompts, depth, weight) for weight in (1, 2)]
+        sheets["depth-unet"] = _grid(np.concatenate([rgb(depth), *rows]), 8)
     if (folder / "lora-few-step.safetensors").exists():
         quick = paint.few_step(folder, tiny=(folder / "vae-tiny").exists())
         painted = paint.paint(quick, PROMPTS, guidance=1.0, steps=paint.FEW_STEPS)

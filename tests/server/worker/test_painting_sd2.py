@@ -206,7 +206,19 @@ def test_a_depth_model_takes_one_depth_guide_and_nothing_else(
     assert named in error.message
 
 
-def test_numbers_of_the_guide_that_change_nothing_are_told(deep: Engine) -> None:
-    asked = ask(scenery(SIDE, SIDE), action="refine", controls=(Control(kind="depth", weight=0.5),))
+@pytest.mark.parametrize(
+    ("numbers", "guidance", "told"),
+    [
+        ({"end": 0.5}, 4.0, "start and end change nothing"),
+        ({"weight": 1.5}, 1.0, "weight above 1 counts as 1"),
+        ({"weight": 1.5}, 4.0, ""),
+    ],
+)
+def test_numbers_of_the_guide_that_change_nothing_are_told(
+    deep: Engine, numbers: dict[str, float], guidance: float, told: str
+) -> None:
+    controls = (Control(kind="depth", **numbers),)
+    asked = ask(scenery(SIDE, SIDE), action="refine", guidance=guidance, controls=controls)
     notes = " ".join(getattr(message, "note", "") for message in answers(deep, asked))
-    assert "weight, start and end change nothing" in notes
+    assert told in notes
+    assert bool(told) == ("change" in notes or "counts" in notes)
