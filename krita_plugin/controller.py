@@ -248,8 +248,10 @@ class Controller(QtCore.QObject):
             frames=document.frames,
         )
 
-    def _send(self, painting: Painting) -> None:
+    def _send(self, painting: Painting, again: str = "") -> None:
+        """again: the job that did not bring it."""
         job = painting.request.job
+        self.results.expect(painting, again)
         self._paintings[job] = painting
         self._open[job] = None
         self._link.generate(painting.request)
@@ -300,7 +302,7 @@ class Controller(QtCore.QObject):
 
     def _again(self, painting: Painting) -> None:
         """Ask anew for the variants that did not arrive: each is the picture of its own seed."""
-        request = painting.request
+        request, asked = painting.request, painting.request.job
         missing = request.variants - self._arrivals.get(request.job, 0)
         request = replace(
             request,
@@ -308,7 +310,7 @@ class Controller(QtCore.QObject):
             seed=min(request.seed + request.variants - missing, m.LARGEST_SEED),
             variants=missing,
         )
-        self._send(replace(painting, request=request))
+        self._send(replace(painting, request=request), asked)
 
     # Hearing from the server
 
@@ -363,6 +365,7 @@ class Controller(QtCore.QObject):
         self._tracings.pop(job, None)
         self._close(job)
         if error.code == "cancelled":
+            self.results.expect_no_more(job)
             return
         again = None if painting is None else partial(self._again, painting)
         self._panel.notice.say(tr(error.message), again)

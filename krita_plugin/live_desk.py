@@ -48,10 +48,12 @@ class LiveDesk(QtCore.QObject):
         panel: Panel,
         link: Link,
         find_active: Callable[[], Document | None],
+        keeper: LiveKeeper,
         parent: Any = None,
     ) -> None:
         super().__init__(parent)
         self._panel, self._link, self._find_active = panel, link, find_active
+        self._keeper = keeper
         self._policy, self._scope = LivePolicy(), Scope()
         self._on = self._is_connected = False
         self._source: LiveSource | None = None
@@ -68,7 +70,6 @@ class LiveDesk(QtCore.QObject):
         self._outline: bytes | None = None
         self._picture: LivePicture | None = None
         self._pace = LivePace()
-        self._keeper = LiveKeeper(panel)
         self._overlay = Overlay(self)
         self._pen = PenWatch(self)
         self._changes = Changes(self)

@@ -8,6 +8,7 @@ from .document import Document, DocumentError, LayerGone
 from .live_picture import LivePicture
 from .live_recipe import live_recipe
 from .live_source import LiveSource
+from .strokes import Strokes
 from .ui.panel import Panel
 from .ui.words import tr
 
@@ -15,8 +16,8 @@ from .ui.words import tr
 class LiveKeeper:
     """Remembers which layer was worked on before one was kept."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
+    def __init__(self, panel: Panel, strokes: Strokes) -> None:
+        self._panel, self._strokes = panel, strokes
         self._left: tuple[str, str] | None = None  # a kept layer, and the one worked on before it
 
     def keep(
@@ -42,6 +43,7 @@ class LiveKeeper:
         name = recipe.layer_name(made.action, asked.prompt)
         active = document.active_layer
         try:
+            self._strokes.expect_layer(document)
             try:
                 layer = document.add_layer(name, rect, rgba, source.layer, visible=not go_on)
             except LayerGone:

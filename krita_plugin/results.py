@@ -18,6 +18,7 @@ from .hiding import Hiding
 from .link import Link
 from .painting import Painting
 from .qt import QtCore, Signal
+from .strokes import Strokes
 from .together import Together
 from .ui.panel import Panel
 from .ui.strip import Thumbnail, composed, with_margin
@@ -71,8 +72,8 @@ class Results(QtCore.QObject):
         self.together = Together(self)
         self._paintings: dict[str, Painting] = {}
         self._waiting: dict[Key, _Waiting] = {}
-        self._known: dict[str, set[int]] = {}  # checksums of what may lie under a job's pictures
-        self._unsettled: set[str] = set()  # jobs over whose place a layer was put just now
+        self.strokes = Strokes()
+        self._coming: set[str] = set()  # jobs of which more may come
         self._document: Document | None = None
         self._is_compared = False
         strip, past = panel.strip, panel.past
@@ -87,6 +88,14 @@ class Results(QtCore.QObject):
 
     # Arriving
 
+    def expect(self, painting: Painting, again: str = "") -> None:
+        """It was asked for. again: the job that did not bring it."""
+        self._coming.add(painting.request.job)
+        self.strokes.watch(painting, again)
+
+    def expect_no_more(self, job: str) -> None:
+        self._coming.discard(job)
+
     def arrive(self, result: m.Result, painting: Painting | None) -> None:
         """Take a finished picture; ``painting`` is None for one of an earlier start of Krita."""
         key = (result.job, result.variant)
@@ -97,13 +106,13 @@ class Results(QtCore.QObject):
             return
         if painting is not None:
             self._paintings[result.job] = painting
-            self._known.setdefault(result.job, {painting.before})
         self._report(painting)
         if painting is None:
             no_title = tr("from an earlier start of Krita")
-            self.workshop.do(partial(finished.of_result, result, no_title), self._take)
+            make = partial(finished.of_result, result, no_title)
         else:
-            self.workshop.do(partial(placing.finished_of, result, painting), self._take)
+            make = partial(placing.finished_of, result, painting)
+        self.workshop.do(make, partial(self._take, result.last))
 
     def _report(self, painting: Painting | None) -> None:
         say = self._panel.notice.say
@@ -129,12 +138,14 @@ class Results(QtCore.QObject):
         elif not painting.document.is_active:
             say(tr('A picture for "{name}" is finished and waits there.', name=painting.name))
 
-    def _take(self, picture: Finished) -> None:
+    def _take(self, is_last: bool, picture: Finished) -> None:
         job = picture.key[0]
         painting = self._paintings.get(job)
         home = None if painting is None or not painting.document.is_open else painting.document
         is_first = not any(key[0] == job for key in self._waiting)
         self._waiting[picture.key] = _Waiting(picture, home, painting)
+        if is_last:
+            self.expect_no_more(job)
         # The painter may have gone to another document since the last look.
         self._document = self._find_active()
         if home is not None:
@@ -147,7 +158,8 @@ class Results(QtCore.QObject):
     def look(self, document: Document | None) -> None:
         """The canvas may be another one, or something was painted, undone, saved or closed."""
         self.hiding.follow()
-        self._settle()
+        self.strokes.watch_only(self._coming | {key[0] for key in self._waiting})
+        self.strokes.settle()
         changed = self._find_homes()
         if changed or document != self._document:
             self._document = document
@@ -180,23 +192,12 @@ class Results(QtCore.QObject):
                         changed = True
         return changed
 
-    def _settle(self) -> None:
-        """What is visible after one of ours was kept is nothing that the painter painted."""
-        for job in self._unsettled:
-            painting = self._paintings[job]
-            if painting.watched is not None and painting.document.is_open:
-                painting.document.wait_for_idle()
-                self._known[job].add(placing.visible_sum(painting.document, painting.watched))
-        self._unsettled.clear()
-
     def _is_painted_over(self, waiting: _Waiting) -> bool:
         """True when what lies under the picture is not what it was when it was asked for."""
-        painting, job = waiting.painting, waiting.picture.key[0]
-        if painting is None or painting.watched is None or job in self._unsettled:
+        painting = waiting.painting
+        if painting is None or waiting.home != painting.document:
             return False
-        if waiting.home != painting.document or painting.document.frames != painting.frames:
-            return False
-        return placing.visible_sum(painting.document, painting.watched) not in self._known[job]
+        return self.strokes.are_under(waiting.picture.key[0])
 
     # Showing
 
@@ -301,12 +302,8 @@ class Results(QtCore.QObject):
         painting = top.painting if at_home else None
         remark = ""
         try:
-            unsettled = {
-                key[0]
-                for key, waiting in self._waiting.items()
-                if waiting.painting is not None and waiting.painting.document == document
-            }
             group = top.picture.title
+            self.strokes.expect_layer(document)
             with self.together.room(painting, document):
                 layers, is_above = placing.place(document, painting, sheets, group)
             if not is_above:
@@ -328,7 +325,6 @@ class Results(QtCore.QObject):
             return
         if painted_over and not remark:
             remark = tr("You painted there since: the new layer lies over that.")
-        self._unsettled |= unsettled & set(self._known)
         for waiting in chosen:
             self._link.placed(*waiting.picture.key)
         if remark:

@@ -16,6 +16,7 @@ from ..document import active_document
 from ..link import Link
 from ..live_area import LiveChoice
 from ..live_desk import LiveDesk
+from ..live_keeper import LiveKeeper
 from ..overlay import Overlay
 from ..qt import QtCore, QtGui, QtWidgets
 from ..results import Shown
@@ -52,7 +53,8 @@ class Docker(DockWidget):
         self.link = Link(data_folder(), self)
         self.controller = Controller(self.panel, self.link, active_document, self)
         self.panel.live_options.choose(LiveChoice.from_json(_read(_LIVE)))
-        self.live = LiveDesk(self.panel, self.link, active_document, self)
+        keeper = LiveKeeper(self.panel, self.controller.results.strokes)
+        self.live = LiveDesk(self.panel, self.link, active_document, keeper, self)
         self.live.remembered.connect(lambda choice: _write(_LIVE, choice.to_json()))
         self.servers = ServerDesk(self.panel, self.link, self.controller, self)
         self.servers.told.connect(self._say)

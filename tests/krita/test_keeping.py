@@ -13,7 +13,6 @@ PROMISES = [
     "reopening_hides_the_old_and_lays_the_new_above",
     "remembers_in_the_file_what_was_not_kept",
     "remembers_no_more_than_the_settings_allow",
-    "says_that_there_were_strokes_meanwhile",
     "a_file_opened_again_has_the_picture_in_its_history",
     "keeps_in_a_deep_document",
 ]
@@ -22,3 +21,15 @@ PROMISES = [
 @pytest.mark.parametrize("promise", PROMISES)
 def test_a_finished_picture(paint, promise):
     paint(promise, "keeping.py")
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "says_that_there_were_strokes_meanwhile",
+        "takes_no_layer_of_ours_for_a_stroke",
+        "takes_no_live_layer_for_a_stroke",
+    ],
+)
+def test_strokes(paint, promise):
+    paint(promise, "strokes.py")

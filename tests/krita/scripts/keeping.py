@@ -296,40 +296,6 @@ def remembers_no_more_than_the_settings_allow():
     kt.find("past").setChecked(False)
 
 
-def says_that_there_were_strokes_meanwhile():
-    doc = yield from paint.picture()
-    kt.select(doc, *paint.AREA)
-    yield paint.label("Fill")
-    yield paint.started()
-    paint.stack(doc)[0].setPixelData(
-        QByteArray(b"\0\0\xff\xff" * 64), paint.X + 8, paint.Y + 8, 8, 8
-    )
-    doc.refreshProjection()
-    doc.waitForDone()
-    stroke = kt.projection_bytes(doc)
-    yield paint.waits(1)
-    remark = kt.find("strip_remark")
-    yield kt.until(lambda: remark.text().startswith("You painted here"), 10, "the remark")
-    assert kt.projection_bytes(doc) == stroke
-    yield paint.layers(doc, 2)
-    said = "You painted there"
-    yield kt.until(lambda: paint.notice().startswith(said), 10, "a sentence")
-    kt.click(kt.find("dismiss"))
-    # What was kept is no stroke: the next press knows it.
-    kt.find("steps").setValue(4)
-    kt.find("variants").setValue(2)
-    kt.click(kt.find("press"))
-    yield paint.waits(2)
-    yield from paint.painted()
-    kt.click(kt.find("keep"))
-    yield paint.there_are(doc, 3)
-    yield 500
-    assert not remark.isVisible(), remark.text()
-    kt.click(kt.find("keep"))
-    yield paint.there_are(doc, 4)
-    assert not paint.notice(), paint.notice()
-
-
 def a_file_opened_again_has_the_picture_in_its_history():
     doc = yield from paint.picture()
     app, path = Krita.instance(), os.path.join(os.environ["KT_FOLDER"], "closed.kra")

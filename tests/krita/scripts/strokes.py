@@ -1,0 +1,91 @@
+"""Strokes that were made where a picture will lie are told of, and layers of ours are none."""
+
+import kt
+import paint
+from PyQt5.QtCore import QByteArray
+
+
+def says_that_there_were_strokes_meanwhile():
+    doc = yield from paint.picture()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    yield paint.started()
+    paint.stack(doc)[0].setPixelData(
+        QByteArray(b"\0\0\xff\xff" * 64), paint.X + 8, paint.Y + 8, 8, 8
+    )
+    doc.refreshProjection()
+    doc.waitForDone()
+    stroke = kt.projection_bytes(doc)
+    yield paint.waits(1)
+    remark = kt.find("strip_remark")
+    yield kt.until(lambda: remark.text().startswith("You painted here"), 10, "the remark")
+    assert kt.projection_bytes(doc) == stroke
+    yield paint.layers(doc, 2)
+    said = "You painted there"
+    yield kt.until(lambda: paint.notice().startswith(said), 10, "a sentence")
+    kt.click(kt.find("dismiss"))
+    # What was kept is no stroke: the next press knows it.
+    kt.find("steps").setValue(4)
+    kt.find("variants").setValue(2)
+    kt.click(kt.find("press"))
+    yield paint.waits(2)
+    yield from paint.painted()
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 3)
+    yield 500
+    assert not remark.isVisible(), remark.text()
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 4)
+    assert not paint.notice(), paint.notice()
+
+
+def takes_no_layer_of_ours_for_a_stroke():
+    doc = yield from paint.picture()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    paint.press()
+    yield paint.waits(1)
+    yield paint.started()
+    assert kt.find("cancel").isVisible(), "the second is finished before the first is kept"
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 2)
+    yield paint.waits(1)
+    yield from paint.painted()
+    remark = kt.find("strip_remark")
+    yield 500
+    assert not remark.isVisible(), remark.text()
+    # A stroke is told of, also when a layer of ours comes after it.
+    kt.find("steps").setValue(4)
+    kt.click(kt.find("press"))
+    yield paint.waits(2)
+    yield from paint.painted()
+    stroke = QByteArray(b"\0\0\xff\xff" * 64)
+    paint.stack(doc)[-1].setPixelData(stroke, paint.X + 8, paint.Y + 8, 8, 8)
+    doc.refreshProjection()
+    said = "You painted there"
+    for count in (3, 4):
+        kt.click(kt.find("keep"))
+        yield paint.there_are(doc, count)
+        yield kt.until(lambda: paint.notice().startswith(said), 10, f"a sentence for {count}")
+        kt.click(kt.find("dismiss"))
+        yield 500
+
+
+def takes_no_live_layer_for_a_stroke():
+    doc = yield from paint.picture()
+    yield paint.label("Refine")
+    paint.press()
+    yield paint.waits(1)
+    kt.click(kt.find("live"))
+    picture = kt.find("live_picture")
+    yield kt.until(lambda: picture.image is not None, 60, "the live picture")
+    before = kt.projection_bytes(doc)
+    kt.click(kt.find("live_keep"))
+    yield paint.there_are(doc, 2)
+    yield kt.until(lambda: kt.projection_bytes(doc) != before, 10, "the layer to be seen")
+    yield 500
+    assert not kt.find("strip_remark").isVisible()
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 3)
+    yield 500
+    assert not paint.notice(), paint.notice()
