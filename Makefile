@@ -28,8 +28,9 @@ types: $(VENV)/.dev $(TYPES)
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 
+# TESTS=--twice: what failed runs once more.
 tests: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/python tests/run.py $(TESTS)
 
 # The docker in its main states, photographed in a real Krita, as docs/docker-*.png.
 pictures: $(VENV)/.dev

@@ -44,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("velatura") / "models")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def paint(krita, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
     """One Krita and one server for all the tests that leave both as they were."""
     server = Server(tmp_path_factory.mktemp("paint") / "velatura", models).start()

@@ -150,7 +150,7 @@ def generate(prompt: str = "", *, side: int = 16, **fields: Any) -> m.Generate:
     return m.Generate(**{**values, **fields})
 
 
-def wait_for(client: Client, wanted: Callable[[m.Message], bool], timeout: float = 20) -> Any:
+def wait_for(client: Client, wanted: Callable[[m.Message], bool], timeout: float = 60) -> Any:
     """The first message that ``wanted`` accepts. Raises TimeoutError."""
     until = time.monotonic() + timeout
     while True:
@@ -159,7 +159,7 @@ def wait_for(client: Client, wanted: Callable[[m.Message], bool], timeout: float
             return message
 
 
-def wait_until(true: Callable[[], Any], timeout: float = 20) -> Any:
+def wait_until(true: Callable[[], Any], timeout: float = 60) -> Any:
     until = time.monotonic() + timeout
     while not (value := true()):
         if time.monotonic() > until:

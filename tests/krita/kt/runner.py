@@ -17,6 +17,8 @@ from . import painting, stepping, widgets
 
 POLL_MS = 50
 CONDITION_MS = 20
+# What a script waits for comes at once or, on a busy machine, late.
+LEAST_SECONDS = 30.0
 # Krita tells its own views of a new layer by queued signals: a document that is closed before they
 # arrive crashes it.
 SETTLE_MS = 200
@@ -138,7 +140,7 @@ class Job:
             wish = stepping.Until(wish)
         if isinstance(wish, stepping.Until):
             self.wait = wish
-            self.deadline = time.monotonic() + wish.seconds
+            self.deadline = time.monotonic() + max(wish.seconds, LEAST_SECONDS)
             QTimer.singleShot(0, self.step)
         else:
             QTimer.singleShot(int(wish or 0), self.step)

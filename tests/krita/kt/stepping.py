@@ -4,8 +4,8 @@ A script's ``def test():`` is a generator on Krita's GUI thread. It must not blo
 loop of its own (Krita holds back its signals there); it yields instead:
 
     yield 300                                        # milliseconds
-    yield lambda: condition()                        # until true, 10 s at most
-    yield until(condition, 30, "the layer appears")  # with its own limit and name
+    yield lambda: condition()                        # until true, 30 s at most
+    yield until(condition, 60, "the layer appears")  # with a longer limit and a name
 """
 
 from collections.abc import Callable

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,5 +61,10 @@ def engine(tiny_folder: Path) -> Engine:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
+    # The libraries' million objects stay: until the end no collection looks at them again.
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

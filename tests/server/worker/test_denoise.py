@@ -70,8 +70,10 @@ HOLDING = [name for name, one in SAMPLERS.items() if one.anywhere]
 SOLVERS = {SAMPLERS[name].scheduler: name for name in reversed(HOLDING)}.values()
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.4])
-@pytest.mark.parametrize("sampler", HOLDING)
+# Samplers of one solver differ in their noise levels only: what begins in the middle needs one of each.
+@pytest.mark.parametrize(
+    ("sampler", "strength"), [*((one, 1.0) for one in HOLDING), *((one, 0.4) for one in SOLVERS)]
+)
 def test_where_the_mask_is_zero_the_latents_are_the_sources(
     loaded: Loaded, sampler: str, strength: float
 ) -> None:
