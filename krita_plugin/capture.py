@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from ..protocol import messages as m
 from ..protocol.pixels import Image
 from ..protocol.region import Rect, Size, close_part, context_region, paint_scales
+from ..protocol.sentences import Sentence
 from .canvas import Canvas, LayerLike, Readable, clipped
 from .state import ACTIONS, DERIVED, LAYER, Settings
 
@@ -72,21 +73,39 @@ def plan(
     """What a press sends. most_pixels: of one picture, the server's limit. Raises CaptureError."""
     chosen = ACTIONS[action]
     if chosen.wire not in model.actions:
-        raise CaptureError(f'"{model.name}" cannot {chosen.label}: choose another model.')
+        raise CaptureError(
+            Sentence(
+                '"{model}" cannot {action}: choose another model.',
+                model=model.name,
+                action=Sentence(chosen.label),
+            )
+        )
     if canvas.limits.unclear and action != "expand":
         raise CaptureError(
-            f'"{canvas.limits.unclear}" has several selection masks, and Krita does not tell which '
-            "one holds: hide all but one."
+            Sentence(
+                '"{layer}" has several selection masks, and Krita does not tell which one holds: '
+                "hide all but one.",
+                layer=canvas.limits.unclear,
+            )
         )
     if chosen.needs_selection and canvas.selection is None:
-        raise CaptureError(f"Nothing is selected: select the part to {chosen.label.lower()}.")
+        raise CaptureError(
+            Sentence(
+                'Nothing is selected: select the part for "{action}".',
+                action=Sentence(chosen.label),
+            )
+        )
     if action == "expand" and canvas.empty is None:
         raise CaptureError("There is no empty border: choose the sides on which to enlarge.")
     for guide in settings.active_guides:
         if guide.kind not in model.controls:
             raise CaptureError(
-                f'"{model.name}" cannot follow a guide of the kind "{guide.kind}": switch the guide '
-                "off, or choose another model."
+                Sentence(
+                    '"{model}" cannot follow a guide of the kind "{kind}": switch the guide off, or '
+                    "choose another model.",
+                    model=model.name,
+                    kind=guide.kind,
+                )
             )
     source = _source(canvas, settings) if action not in ("generate", "expand") else None
     area = canvas.selection
@@ -100,8 +119,12 @@ def plan(
     )
     if region.width * region.height > most_pixels:
         raise CaptureError(
-            f"The part to paint, {region.width} x {region.height} pixels, is larger than the "
-            "server takes: select a smaller one."
+            Sentence(
+                "The part to paint, {width} x {height} pixels, is larger than the server takes: "
+                "select a smaller one.",
+                width=region.width,
+                height=region.height,
+            )
         )
     selected = canvas.selection is not None and action != "expand"
     return Plan(
@@ -151,12 +174,18 @@ def _source(canvas: Canvas, settings: Settings) -> LayerLike | None:
         raise CaptureError('No layer is active: choose one, or paint from "Everything visible".')
     if not layer.is_picture:
         raise CaptureError(
-            f'"{layer.name}" is a mask: choose its layer, or paint from "Everything visible".'
+            Sentence(
+                '"{layer}" is a mask: choose its layer, or paint from "Everything visible".',
+                layer=layer.name,
+            )
         )
     whole = Rect(0, 0, canvas.size.width, canvas.size.height)
     if whole.intersection(clipped(*layer.bounds, whole)) is None:
         raise NothingOnLayer(
-            f'"{layer.name}" is empty: choose another layer, or paint from "Everything visible".'
+            Sentence(
+                '"{layer}" is empty: choose another layer, or paint from "Everything visible".',
+                layer=layer.name,
+            )
         )
     return layer
 

@@ -30,7 +30,7 @@ from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
 from .ui.sent import SIDE
-from .ui.words import tr
+from .ui.words import said, tr
 
 
 class Controller(QtCore.QObject):
@@ -191,10 +191,10 @@ class Controller(QtCore.QObject):
         try:
             painting = self._prepare(document, model, self._limits)
         except capture.NothingOnLayer as error:
-            panel.notice.say(tr(str(error)), self._press_everything, tr("Everything visible"))
+            panel.notice.say(said(error), self._press_everything, tr("Everything visible"))
             return
         except (CaptureError, DocumentError, LocalError) as error:
-            panel.notice.say(tr(str(error)), self.press)
+            panel.notice.say(said(error), self.press)
             return
         self._send(painting)
         panel.sent(painting.settings, painting.request.seed)
@@ -271,7 +271,7 @@ class Controller(QtCore.QObject):
                 document, panel.settings, kind, most_pixels=self._limits.picture_pixels
             )
         except (CaptureError, DocumentError, LocalError) as error:
-            panel.notice.say(tr(str(error)), again)
+            panel.notice.say(said(error), again)
             return
         self._tracings[request.job] = Tracing(request, document, row.follow)
         self._open[request.job] = None
@@ -287,7 +287,7 @@ class Controller(QtCore.QObject):
         try:
             layer = trace.insert(tracing.document, name, answer)
         except DocumentError as error:
-            self._panel.notice.say(tr(str(error)))
+            self._panel.notice.say(said(error))
             return
         self.look()
         tracing.use(layer)
@@ -368,7 +368,7 @@ class Controller(QtCore.QObject):
             self.results.expect_no_more(job)
             return
         again = None if painting is None else partial(self._again, painting)
-        self._panel.notice.say(tr(error.message), again)
+        self._panel.notice.say(tr(error.sentence), again)
 
     def _close(self, job: str) -> None:
         for jobs in self._asked.values():

@@ -16,6 +16,7 @@ from typing import Any
 from krita import Krita, Selection
 
 from ..protocol.region import Rect, Size
+from ..protocol.sentences import Sentence
 from . import sight, writing
 from .canvas import Limits
 from .frames import Frames, frames_of
@@ -153,7 +154,11 @@ class Document:
         """
         node = self._node(layer)
         if node.type() not in PICTURES:
-            raise DocumentError(f'"{node.name()}" is a mask: choose a layer that holds a picture.')
+            raise DocumentError(
+                Sentence(
+                    '"{name}" is a mask: choose a layer that holds a picture.', name=node.name()
+                )
+            )
         data = bytes(node.projectionPixelData(rect.x, rect.y, rect.width, rect.height))
         space = space_of(node)
         if space != SRGB:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..protocol import messages as m
 from ..protocol.pixels import Image
 from ..protocol.region import Rect
+from ..protocol.sentences import Sentence
 
 # A larger canvas is never sent: what is larger than a model paints in one piece is only slower.
 MOST_PIXELS = 1024 * 1024
@@ -104,7 +105,7 @@ class LivePolicy:
         elif area is None:
             self.sentence = why
         elif area.width * area.height > self._most_pixels:
-            self.sentence = TOO_LARGE.format(width=area.width, height=area.height)
+            self.sentence = Sentence(TOO_LARGE, width=area.width, height=area.height)
             area = None
         if area == self._area:
             return ()

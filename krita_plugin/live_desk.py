@@ -183,7 +183,7 @@ class LiveDesk(QtCore.QObject):
             if area is not None and self._policy.area == area:
                 self._tell(area)
         except (DocumentError, LocalError) as error:
-            self._fail(str(error))
+            self._fail(error.args[0])
         self._panel.live.show_pause(self._policy.is_paused or self._scope.lost or bool(self._error))
         self._schedule()
         self._show_words()
@@ -347,7 +347,7 @@ class LiveDesk(QtCore.QObject):
             self._policy.ended()
         elif isinstance(message, m.Error):
             self._policy.ended()
-            self._fail(message.message)
+            self._fail(message.sentence)
         self._schedule()
         self._show_words()
 

@@ -10,7 +10,7 @@ from .live_recipe import live_recipe
 from .live_source import LiveSource
 from .strokes import Strokes
 from .ui.panel import Panel
-from .ui.words import tr
+from .ui.words import said
 
 
 class LiveKeeper:
@@ -50,7 +50,7 @@ class LiveKeeper:
                 layer = document.add_layer(name, rect, rgba, visible=not go_on)
             recipes.keep(document, layer, made)
         except DocumentError as error:
-            self._panel.notice.say(tr(str(error)))
+            self._panel.notice.say(said(error))
             return
         if go_on and active is not None:
             self._left = (layer, active)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..protocol.sentences import Sentence
 from .qt import QtCore
 
 Space = tuple[str, str, str]
@@ -78,8 +79,11 @@ def set_space(node: Any, space: tuple[str, str, str]) -> None:
     node.setColorSpace(*space)
     if space_of(node) != space:
         raise DocumentError(
-            f"Krita cannot convert to {' '.join(space)}: "
-            "use Image > Convert Image Color Space to make the document RGBA."
+            Sentence(
+                "Krita cannot convert to {space}: use Image > Convert Image Color Space to make "
+                "the document RGBA.",
+                space=" ".join(space),
+            )
         )
 
 

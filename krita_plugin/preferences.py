@@ -23,6 +23,7 @@ from ..protocol.fields import (
     text,
 )
 from ..protocol.messages import MOST_VARIANTS
+from ..protocol.sentences import Sentence
 from .servers import HERE, Server
 from .state import AUTOMATIC, FIRST_STRENGTHS, LAYER, MOST_PROMPTS, VISIBLE, WIDEST_EDGE, Memory
 
@@ -86,7 +87,11 @@ def load(folder: Path) -> tuple[Preferences, str]:
         stored = _read(path)
         if stored is None:
             kept = _set_aside(path)
-            return found, f"{FILE} is damaged: it is kept as {kept}, and first settings are used."
+            return found, Sentence(
+                "{file} is damaged: it is kept as {kept}, and first settings are used.",
+                file=FILE,
+                kept=kept,
+            )
         for field in fields(Preferences):
             if field.name in stored:
                 try:
@@ -97,9 +102,18 @@ def load(folder: Path) -> tuple[Preferences, str]:
         if wrong:
             kept = _set_aside(path)
             _write(path, {**stored, **dump_record(found, [])})
-            wrong = f"In {FILE}, {wrong[:-1]}: the file as it was is kept as {kept}."
+            wrong = Sentence(
+                "In {file}, {wrong}: the file as it was is kept as {kept}.",
+                file=FILE,
+                wrong=wrong[:-1],
+                kept=kept,
+            )
     except OSError as error:
-        wrong = f"{FILE} cannot be read ({error.strerror or error}): first settings are used."
+        wrong = Sentence(
+            "{file} cannot be read ({why}): first settings are used.",
+            file=FILE,
+            why=error.strerror or error,
+        )
     return found, wrong
 
 

@@ -10,7 +10,7 @@ from .document import Document, DocumentError
 from .recipe import Recipe
 from .state import LAYER, Settings
 from .ui.panel import Panel
-from .ui.words import tr
+from .ui.words import said, tr
 
 
 class Reopening:
@@ -40,7 +40,7 @@ class Reopening:
         try:
             remarks = self._restore(document, found)
         except DocumentError as error:
-            notice.say(tr(str(error)))
+            notice.say(said(error))
             return
         self._layer = layer
         left_out = (*found.settings.leave_out, layer)

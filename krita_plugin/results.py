@@ -22,7 +22,7 @@ from .strokes import Strokes
 from .together import Together
 from .ui.panel import Panel
 from .ui.strip import Thumbnail, composed, with_margin
-from .ui.words import tr
+from .ui.words import said, tr
 from .workshop import Workshop
 
 
@@ -283,7 +283,7 @@ class Results(QtCore.QObject):
         try:
             depth = document.color_space[1]
         except DocumentError as error:
-            self._put_back(chosen, str(error))
+            self._put_back(chosen, said(error))
             return
         self.workshop.do(
             partial(placing.sheets_of, [waiting.picture for waiting in chosen], depth, with_mask),
@@ -321,7 +321,7 @@ class Results(QtCore.QObject):
             if at_home and not document.is_active:
                 remark = tr('The new layer is in "{name}".', name=document.name)
         except DocumentError as error:
-            self._put_back(chosen, str(error))
+            self._put_back(chosen, said(error))
             return
         if painted_over and not remark:
             remark = tr("You painted there since: the new layer lies over that.")
@@ -334,7 +334,7 @@ class Results(QtCore.QObject):
     def _put_back(self, chosen: list[_Waiting], sentence: str) -> None:
         self._waiting.update({waiting.picture.key: waiting for waiting in chosen})
         self._show_strip()
-        self._panel.notice.say(tr(sentence))
+        self._panel.notice.say(sentence)
 
     def _discard(self, keys: Sequence[Key]) -> None:
         """Off the strip; the document's history still has them."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..protocol import messages as m
 from ..protocol.pixels import Image
 from ..protocol.region import Rect
+from ..protocol.sentences import Sentence
 from .canvas import Readable
 from .capture import CaptureError
 from .document import Document
@@ -32,8 +33,12 @@ def build_request(
     size = document.size
     if size.width * size.height > most_pixels:
         raise CaptureError(
-            f"The canvas, {size.width} x {size.height} pixels, is larger than the server takes: "
-            "draw the guide yourself, or trace a smaller copy."
+            Sentence(
+                "The canvas, {width} x {height} pixels, is larger than the server takes: draw the "
+                "guide yourself, or trace a smaller copy.",
+                width=size.width,
+                height=size.height,
+            )
         )
     with document.without(settings.left_out) as seen:
         pixels = seen.read_projection(Rect(0, 0, size.width, size.height))

@@ -14,6 +14,7 @@ from typing import Any
 from krita import Krita
 
 from ..protocol.region import Rect
+from ..protocol.sentences import Sentence
 from .dither import widen
 from .images import swap_red_blue
 from .nodes import PICTURES, SRGB, DocumentError, Space, cloned, id_of, set_space, space_of
@@ -101,7 +102,10 @@ def insert(
     parent = handle.rootNode() if below is None else below.parentNode()
     if not parent.addChildNode(loose, below):
         raise DocumentError(
-            f'Krita refused the layer "{loose.name()}": unlock the group it goes into.'
+            Sentence(
+                'Krita refused the layer "{name}": unlock the group it goes into.',
+                name=loose.name(),
+            )
         )
     return [id_of(node) for node in (loose.childNodes() if len(sheets) > 1 else [loose])]
 

@@ -13,6 +13,7 @@ from velatura.models import embeddings, loras
 from velatura.models.errors import ModelError
 from velatura.models.items import Item, pick
 from velatura.models.places import EMBEDDING, LORA
+from velatura.protocol.sentences import Sentence
 
 WORDS = {LORA: "LoRA", EMBEDDING: "embedding"}
 _FAMILY_WORDS = {
@@ -110,18 +111,35 @@ def choose(addons: Sequence[AddOn], kind: str, name: str, text_width: int, model
         close = [lower[one] for one in alike]
         some = [*close, *(one for one in names if one not in close)][:_MOST_NAMED]
         listed = ", ".join(some) or "none"
-        more = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
+        others = len(names) - len(some)
         raise ModelError(
             "missing_weights",
-            f"there is no {word} {shown}; for {model} there are: {listed}{more}.",
+            Sentence(
+                "there is no {kind} {name}; for {model} there are: {listed} and {others} more."
+                if others
+                else "there is no {kind} {name}; for {model} there are: {listed}.",
+                kind=Sentence(word),
+                name=shown,
+                model=model,
+                listed=listed,
+                others=others,
+            ),
         )
     if found.reason:
-        raise ModelError("unsupported", f"{word} {shown}: {found.reason}")
+        why = Sentence("{kind} {name}: {why}", kind=Sentence(word), name=shown, why=found.reason)
+        raise ModelError("unsupported", why)
     if found.text_width != text_width:
         raise ModelError(
             "unsupported",
-            f"{word} {shown} is made for {family_words(found.text_width)}, and {model} is "
-            f"{family_words(text_width)}: choose another one or another model.",
+            Sentence(
+                "{kind} {name} is made for {its}, and {model} is {family}: choose another one or "
+                "another model.",
+                kind=Sentence(word),
+                name=shown,
+                its=family_words(found.text_width),
+                model=model,
+                family=family_words(text_width),
+            ),
         )
     return found
 

@@ -31,6 +31,7 @@ from velatura.models.places import (
 )
 from velatura.models.weights import Digests, find_weights, read_json
 from velatura.protocol.messages import ModelInfo
+from velatura.protocol.sentences import Sentence
 
 if TYPE_CHECKING:
     import torch
@@ -214,9 +215,15 @@ class Library:
             there = ", ".join(entry.controls) or "none"
             raise ModelError(
                 "missing_weights",
-                f"Model {_quote(model)} has no ControlNet for {kind} (it has: {there}); put one "
-                f"for {entry.family.name} into {_CONTROL_FOLDER}/ in your models folder, with "
-                f"{kind} in its name.",
+                Sentence(
+                    "Model {model} has no ControlNet for {kind} (it has: {there}); put one for "
+                    "{family} into {folder}/ in your models folder, with {kind} in its name.",
+                    model=_quote(model),
+                    kind=kind,
+                    there=there,
+                    family=entry.family.name,
+                    folder=_CONTROL_FOLDER,
+                ),
                 field="controls",
             )
         return entry.controls[kind]
@@ -229,9 +236,10 @@ class Library:
             if other.name == name:
                 raise ModelError("unsupported", other.reason, field="model")
         names = ", ".join(list(self._entries)[:20]) or "none"
-        raise ModelError(
-            "unknown_model", f"There is no model {_quote(name)}; there are: {names}.", field="model"
+        sentence = Sentence(
+            "There is no model {name}; there are: {names}.", name=_quote(name), names=names
         )
+        raise ModelError("unknown_model", sentence, field="model")
 
     def _scan(self) -> None:
         places = [place for folder in self._find_folders() for place in find_places(folder)]
@@ -365,7 +373,7 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        message = f"Model {_quote(name)}: {error.message}"
+        message = Sentence("Model {name}: {why}", name=_quote(name), why=error.message)
         raise ModelError(error.code, message, field="model") from error
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from velatura.models.errors import ModelError
+from velatura.protocol.sentences import Sentence
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -104,9 +105,12 @@ def make_scheduler(
     """
     if sampler not in SAMPLERS:
         names = ", ".join(SAMPLERS)
-        raise ModelError(
-            "unsupported", f"sampler must be one of {names}; not {sampler!r:.100}.", field="sampler"
+        sentence = Sentence(
+            "sampler must be one of {names}; not {sampler}.",
+            names=names,
+            sampler=f"{sampler!r:.100}",
         )
+        raise ModelError("unsupported", sentence, field="sampler")
     import diffusers
 
     chosen = SAMPLERS[sampler]

@@ -51,7 +51,7 @@ class Client:
         self.send(m.Hello(version=m.VERSION, client=name, encodings=encodings, session=session))
         event = self.receive(timeout)
         if isinstance(event, m.Error):
-            raise RemoteError(event.code, event.message, field=event.field)
+            raise RemoteError(event.code, event.sentence, field=event.field)
         if not isinstance(event, m.Welcome):
             raise RemoteError("illegal_state", "The server did not answer the hello.")
         self.welcome = event
@@ -80,7 +80,7 @@ class Client:
             if getattr(event, "job", None) != job:
                 continue
             if isinstance(event, m.Error):
-                raise RemoteError(event.code, event.message, field=event.field, job=job)
+                raise RemoteError(event.code, event.sentence, field=event.field, job=job)
             if isinstance(event, m.ControlMap):
                 return event
             if isinstance(event, m.Result):

@@ -28,6 +28,7 @@ from .fields import (
 )
 from .pixels import ENCODINGS, FORMATS, LARGEST_SIDE, Image
 from .region import Rect, Size
+from .sentences import sentence_of
 from .style import Style
 
 VERSION = 1
@@ -385,13 +386,22 @@ class ControlMap(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class Error(Message):
-    """One sentence and a stable code. With ``job`` it is that job's final answer."""
+    """One sentence and a stable code. With ``job`` it is that job's final answer.
+
+    ``words``: where names stand in the sentence, its template and the names (see sentences.py).
+    """
 
     sender = SERVER
     code: str = choice(tuple(CODES))
     message: str = text(2000)
     job: str | None = optional(uuid())
     field: str | None = optional(text(200))
+    words: Any = optional(json_object())
+
+    @property
+    def sentence(self) -> str:
+        """``message``, and a Sentence where ``words`` tell it."""
+        return sentence_of(self.message, self.words)
 
 
 # --- live ----------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Docker(DockWidget):
         self._settings.shortcuts.connect(open_page)
         self.panel.connection.settings_wanted.connect(self._show_settings)
         if wrong:
-            self.panel.notice.say(wrong)
+            self.panel.notice.say(tr(wrong))
         self._over = Overlay(self)
         self.controller.results.shown.connect(self._show_over)
         self._settle = QtCore.QTimer(self)
@@ -117,7 +117,7 @@ class Docker(DockWidget):
         self._chosen = replace(stored, server=self._chosen.server)
         self._follow_preferences()
         if wrong:
-            self.panel.notice.say(wrong)
+            self.panel.notice.say(tr(wrong))
         self._settings.show_preferences(self._chosen)
         self._settings.show()
         self._settings.raise_()

@@ -16,6 +16,7 @@ from velatura.models.loras import FAMILY_OF_WIDTH
 from velatura.models.places import EMBEDDING, LORA
 from velatura.models.weights import Digests
 from velatura.protocol.messages import MOST_ADD_ONS, AddOnInfo, ModelInfo
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import Shelf
@@ -68,8 +69,11 @@ def find_named(model: str, prompts: Prompts, addons: Sequence[AddOn], text_width
         name = quote(prompts.negative.loras[0].name)
         raise JobError(
             "unsupported",
-            f"negative names the LoRA {name}, which changes the whole picture: name it in the "
-            "prompt, with a weight below 0 to keep away from it.",
+            Sentence(
+                "negative names the LoRA {name}, which changes the whole picture: name it in the "
+                "prompt, with a weight below 0 to keep away from it.",
+                name=name,
+            ),
             "negative",
         )
     if len(prompts.prompt.loras) > _MOST_LORAS:
@@ -205,8 +209,12 @@ def skipped(clip_skip: int, loaded: Loaded) -> int:
     if skip > max(0, most - 1):
         raise JobError(
             "invalid_field",
-            f"clip_skip must be at most {max(1, most - 1 + loaded.family.clip_layer)} for "
-            f"{loaded.name}, whose text encoder has no more layers.",
+            Sentence(
+                "clip_skip must be at most {most} for {model}, whose text encoder has no more "
+                "layers.",
+                most=max(1, most - 1 + loaded.family.clip_layer),
+                model=loaded.name,
+            ),
             "clip_skip",
         )
     return skip
@@ -218,7 +226,8 @@ def _choose(
     try:
         return choose(addons, kind, name, text_width, model)
     except ModelError as error:
-        raise JobError(error.code, f"{field}: {error.message}", field) from error
+        sentence = Sentence("{field}: {why}", field=field, why=error.message)
+        raise JobError(error.code, sentence, field) from error
 
 
 def _named(addon: AddOn, load: Callable[[], Any]) -> Any:
@@ -226,5 +235,10 @@ def _named(addon: AddOn, load: Callable[[], Any]) -> Any:
         with torch.no_grad():
             return load()
     except ModelError as error:
-        sentence = f"prompt: {WORDS[addon.kind]} {quote(addon.name)}: {error.message}"
+        sentence = Sentence(
+            "prompt: {kind} {name}: {why}",
+            kind=Sentence(WORDS[addon.kind]),
+            name=quote(addon.name),
+            why=error.message,
+        )
         raise JobError(error.code, sentence, "prompt") from error

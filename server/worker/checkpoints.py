@@ -7,6 +7,7 @@ from velatura.models import library
 from velatura.models.devices import precision_for
 from velatura.models.families.base import Loaded
 from velatura.protocol.messages import Generate, ModelInfo
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import Shelf
 from velatura.server.worker.plan import with_detail
@@ -41,7 +42,8 @@ class CheckpointsInMemory:
         models = {info.name: info for info in self.infos()}
         if name not in models:
             names = ", ".join(models) or "none"
-            raise JobError("unknown_model", f"model must be one of: {names}.", "model")
+            sentence = Sentence("model must be one of: {names}.", names=names)
+            raise JobError("unknown_model", sentence, "model")
         return models[name]
 
     def info_for(self, request: Generate) -> ModelInfo:
@@ -49,8 +51,13 @@ class CheckpointsInMemory:
         info = self.info(request.model)
         for field, allowed in (("action", info.actions), ("sampler", info.samplers)):
             if getattr(request, field) not in allowed:
-                message = f"{field} must be one of {', '.join(allowed)} for {info.name}."
-                raise JobError("unsupported", message, field)
+                sentence = Sentence(
+                    "{field} must be one of {allowed} for {model}.",
+                    field=field,
+                    allowed=", ".join(allowed),
+                    model=info.name,
+                )
+                raise JobError("unsupported", sentence, field)
         return info
 
     def precision(self, name: str) -> torch.dtype:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from velatura.models.annotators import Draw, what_to_get
 from velatura.models.errors import ModelError
+from velatura.protocol.sentences import Sentence
 
 Picture = NDArray[np.uint8]
 _Plane = NDArray[np.float32]
@@ -55,9 +56,13 @@ def control_map(
         without = ", ".join((*_ANNOTATORS, *_PICTURES))
         raise ModelError(
             "missing_weights",
-            f"A {kind} map cannot be made from the picture without trained weights: "
-            f"{what_to_get(kind)}, or draw or import the map as a guide layer. "
-            f"Without weights: {without}.",
+            Sentence(
+                "A {kind} map cannot be made from the picture without trained weights: {get}, or "
+                "draw or import the map as a guide layer. Without weights: {without}.",
+                kind=kind,
+                get=what_to_get(kind),
+                without=without,
+            ),
             field="controls",
         )
     return _rgb(_ANNOTATORS[kind](seen))

@@ -16,6 +16,7 @@ import torch
 from diffusers import ControlNetModel, SchedulerMixin
 from velatura.models.families.base import Loaded
 from velatura.models.samplers import SAMPLERS
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.pipelines import make_pipeline, told_guidance
 from velatura.server.worker.plan import LATENT_CELL, JobPlan, passes
@@ -104,7 +105,12 @@ def check_sampler(sampler: str, plan: JobPlan) -> None:
         names = ", ".join(name for name, one in SAMPLERS.items() if one.anywhere)
         raise JobError(
             "unsupported",
-            f"sampler {sampler} paints whole pictures from noise only; for this there are: {names}.",
+            Sentence(
+                "sampler {sampler} paints whole pictures from noise only; for this there are: "
+                "{names}.",
+                sampler=sampler,
+                names=names,
+            ),
             "sampler",
         )
 

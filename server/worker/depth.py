@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from velatura.models.depth import EstimateDepth, weighed
 from velatura.protocol.messages import Generate
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.pixels import to_array, to_bytes, to_model
 from velatura.server.worker.plan import LATENT_CELL, JobPlan
@@ -22,18 +23,33 @@ def check_depth(request: Generate) -> None:
     if others:
         raise JobError(
             "unsupported",
-            f"{request.model} takes a {KIND} guide and no ControlNet: remove {others[0]}.",
+            Sentence(
+                "{model} takes a {kind} guide and no ControlNet: remove {other}.",
+                model=request.model,
+                kind=KIND,
+                other=others[0],
+            ),
             "controls",
         )
     if len(request.controls) > 1:
         raise JobError(
-            "unsupported", f"{request.model} takes one {KIND} guide: remove the others.", "controls"
+            "unsupported",
+            Sentence(
+                "{model} takes one {kind} guide: remove the others.",
+                model=request.model,
+                kind=KIND,
+            ),
+            "controls",
         )
     if request.action == "generate" and not request.controls:
         raise JobError(
             "unsupported",
-            f"{request.model} does not paint from text alone: add a {KIND} guide, or refine, fill "
-            "or expand what is there.",
+            Sentence(
+                "{model} does not paint from text alone: add a {kind} guide, or refine, fill or "
+                "expand what is there.",
+                model=request.model,
+                kind=KIND,
+            ),
             "action",
         )
 

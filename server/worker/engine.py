@@ -25,6 +25,7 @@ from velatura.protocol.messages import (
     LiveOpen,
     LiveResult,
 )
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.addons import (
     AddOnsInMemory,
     Named,
@@ -178,8 +179,11 @@ class Engine:
             self._free(error)
             raise JobError(
                 "out_of_memory",
-                f"{self._device_name} ran out of memory; it has been freed. Try a smaller "
-                "selection or context, or fewer controls.",
+                Sentence(
+                    "{device} ran out of memory; it has been freed. Try a smaller selection or "
+                    "context, or fewer controls.",
+                    device=self._device_name,
+                ),
             ) from None
 
     def _paint(self, request: Generate, emit: Emit, cancelled: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ from velatura.models.families.base import Loaded
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import LiveOpen
 from velatura.protocol.region import Rect
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.control import control_map
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.live_canvas import LiveCanvas, Task
@@ -50,12 +51,16 @@ def check_live(settings: LiveOpen, extra: str) -> None:
     if extra:
         raise JobError(
             "unsupported",
-            f"{settings.model} needs more than a picture to paint from: choose its base for live.",
+            Sentence(
+                "{model} needs more than a picture to paint from: choose its base for live.",
+                model=settings.model,
+            ),
             "model",
         )
     if settings.sampler not in LIVE_SAMPLERS:
         names = ", ".join(LIVE_SAMPLERS)
-        raise JobError("unsupported", f"sampler must be one of {names} in live.", "sampler")
+        sentence = Sentence("sampler must be one of {names} in live.", names=names)
+        raise JobError("unsupported", sentence, "sampler")
     area = settings.area
     for number, control in enumerate(settings.controls):
         picture = control.picture

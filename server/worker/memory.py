@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import torch
+from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
 
 # Left free beside the models for what a job itself computes, in bytes.
@@ -73,9 +74,15 @@ class Shelf:
             if limit is not None and held + needs > limit:
                 raise JobError(
                     "out_of_memory",
-                    f"{what} needs {needs / _GB:.2f} GB and models may take {limit / _GB:.2f} GB, "
-                    f"{held / _GB:.2f} of which this job uses already: choose a smaller one, or "
-                    "start the server with a higher --memory.",
+                    Sentence(
+                        "{what} needs {needs} GB and models may take {limit} GB, {held} of which "
+                        "this job uses already: choose a smaller one, or start the server with a "
+                        "higher --memory.",
+                        what=what,
+                        needs=f"{needs / _GB:.2f}",
+                        limit=f"{limit / _GB:.2f}",
+                        held=f"{held / _GB:.2f}",
+                    ),
                     field,
                 )
             made = make()

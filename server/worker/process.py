@@ -24,6 +24,7 @@ from velatura.protocol import stream
 from velatura.protocol.codec import decode, encode
 from velatura.protocol.discovery import data_folder
 from velatura.protocol.errors import ProtocolError
+from velatura.protocol.sentences import words_of
 
 from .errors import JobError
 from .live_canvas import LiveCanvas
@@ -184,8 +185,13 @@ def _paint_live(
 def _told(job: str, failure: Exception) -> m.Error:
     """What the client hears of ``failure``; the next job must work whatever it was."""
     if isinstance(failure, JobError):
+        message = _sentence(failure.message)
         return m.Error(
-            code=failure.code, message=_sentence(failure.message), job=job, field=failure.field
+            code=failure.code,
+            message=message,
+            job=job,
+            field=failure.field,
+            words=words_of(failure.message) if message == failure.message else None,
         )
     _log.error("job %s failed", job, exc_info=failure)
     sentence = "The server failed at this job; its log holds the details."

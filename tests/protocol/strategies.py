@@ -186,6 +186,7 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy] = {
         message=texts,
         job=st.none() | uuids,
         field=st.none() | texts,
+        words=st.none() | st.dictionaries(texts, texts, max_size=2),
     ),
     m.LiveOpen: st.builds(
         m.LiveOpen,

@@ -12,6 +12,7 @@ from harness import ServerProcess, generate, wait_for
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol import messages as m
 from velatura.protocol.errors import RemoteError
+from velatura.protocol.sentences import Sentence
 from velatura.server.settings import WORKER
 
 # More than a tiny model of fp32, less than the large one.
@@ -54,9 +55,12 @@ def test_what_is_too_large_or_broken_is_a_sentence_and_the_next_job_works(tmp_pa
             error = refused(client, model="large")
             assert (error.code, error.field) == ("out_of_memory", "model")
             assert "Model large needs" in error.message
+            assert isinstance(error.message, Sentence), "it can be translated"
             wait_for(client, lambda e: isinstance(e, m.Status) and e.loaded == (), 30)
             assert paints(client, "tiny"), "the memory is free again"
-            assert "ends early" in refused(client, model="broken").message
+            broken = refused(client, model="broken").message
+            assert "ends early" in broken
+            assert isinstance(broken, Sentence)
             assert paints(client, "tiny")
             # A model that is put beside the others while the server runs.
             shutil.copytree(models / "tiny", tmp_path / "later")

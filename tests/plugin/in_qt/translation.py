@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import pytest
-from velatura.krita_plugin import state
+from velatura.krita_plugin import capture, state
 from velatura.krita_plugin.actions import KEY_ACTIONS
+from velatura.krita_plugin.live import LivePolicy
+from velatura.krita_plugin.live_pace import LivePace
 from velatura.krita_plugin.qt import QtCore, QtWidgets
 from velatura.krita_plugin.servers import Server
 from velatura.krita_plugin.state import LinkState
 from velatura.krita_plugin.ui.panel import Panel
 from velatura.krita_plugin.ui.settings import SettingsDialog
-from velatura.krita_plugin.ui.words import tr
+from velatura.krita_plugin.ui.words import said, tr
 from velatura.protocol import messages as m
+from velatura.protocol.codec import decode, encode
+from velatura.protocol.region import Rect
+from velatura.protocol.sentences import Sentence, words_of
 from widgets import MODEL, SELECTED, thumbnails
 
 MARK = "\u00bb"
@@ -31,6 +39,57 @@ class Marking(QtCore.QTranslator):
         return f"{MARK}{' '.join([text] * self._times)}" if context == "velatura" else None
 
 
+class German(QtCore.QTranslator):
+    """Knows templates, in which names stand elsewhere."""
+
+    KNOWN: ClassVar = {
+        '"{model}" cannot {action}: choose another model.': "{action} kann „{model}“ nicht.",
+        "Refine": "Verfeinern",
+        "{field}: {why}": "{why} ({field})",
+        "there is no {kind} {name}": "{kind} {name} fehlt",
+        "Live waits: the part, {width} x {height} pixels, is too large. Select a smaller one.": (
+            "{width} mal {height} Pixel sind zu groß."
+        ),
+    }
+
+    def isEmpty(self):
+        return False
+
+    def translate(self, context, text, *rest):
+        return self.KNOWN.get(text)
+
+
+@pytest.fixture
+def german(app):
+    spoken = German()
+    assert app.installTranslator(spoken)
+    yield
+    app.removeTranslator(spoken)
+
+
+def test_a_refusal_that_names_something_is_translated_around_the_name(german):
+    poor = replace(MODEL, name="ink {model}", actions=("generate",))
+    with pytest.raises(capture.CaptureError) as caught:
+        capture.plan(SELECTED, "refine", state.Settings(), poor, most_pixels=10**9)
+    assert str(caught.value) == '"ink {model}" cannot Refine: choose another model.'
+    assert said(caught.value) == "Verfeinern kann „ink {model}“ nicht."
+
+
+def test_what_the_server_refuses_is_translated_around_the_name(german):
+    why = Sentence("there is no {kind} {name}", kind=Sentence("LoRA"), name="'ink'")
+    sentence = Sentence("{field}: {why}", field="prompt", why=why)
+    error = m.Error(code="missing_weights", message=sentence, words=words_of(sentence))
+    heard = decode(b"".join(encode(error)))
+    assert heard.message == "prompt: there is no LoRA 'ink'"
+    assert tr(heard.sentence) == "LoRA 'ink' fehlt (prompt)"
+
+
+def test_why_live_waits_is_translated_around_the_numbers(german):
+    policy = LivePolicy(most_pixels=100)
+    policy.place(Rect(0, 0, 40, 30), "layer")
+    assert LivePace().words(policy.sentence, False, 0.0) == "40 mal 30 Pixel sind zu groß."
+
+
 @pytest.fixture
 def speak(app):
     """``speak(times)``: everything made from now on is in that language."""
@@ -45,7 +104,7 @@ def speak(app):
         app.removeTranslator(each)
 
 
-def words_of(widget):
+def seen_in(widget):
     """Everything of it that a painter may read, as (where, text)."""
     found = []
     for each in (widget, *widget.findChildren(QtWidgets.QWidget)):
@@ -80,7 +139,7 @@ def full_panel():
 def test_every_word_of_the_docker_and_of_the_settings_is_translatable(speak):
     speak()
     panel, dialog = full_panel(), SettingsDialog()
-    read = words_of(panel) + words_of(dialog)
+    read = seen_in(panel) + seen_in(dialog)
     assert len(read) > 100
     assert [each for each in read if MARK not in each[1]] == []
 
