@@ -84,7 +84,9 @@ class _Convolution(_Keeping):
             x = x[..., : to.shape[-2], : to.shape[-1]]
         to.copy_(x)
         one = self.module
-        return functional.conv2d(seen, one.weight, one.bias, one.stride)
+        # What is kept has its channels last; a recording rearranges the weights once.
+        weight = one.weight.contiguous(memory_format=torch.channels_last)
+        return functional.conv2d(seen, weight, one.bias, one.stride)
 
 
 class _Norm(_Keeping):
@@ -175,14 +177,17 @@ def layers_of(net: torch.nn.Module, *given: Any, **named: Any) -> list[Layer]:
 
 
 class Memory:
-    """What ``layers`` keep of passes over latents of the size of ``whole``, for each of so many times."""
+    """What ``layers`` keep of passes over latents of the size of ``whole``, for each of so many times.
+
+    wider  cells of levels 1, 2, ... by which a part reaches beyond those of the level above; then none
+    """
 
     def __init__(
         self,
         layers: Sequence[Layer],
         whole: Rect,
         times: int = 1,
-        wider: int = 0,
+        wider: Sequence[int] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         self._layers, self._whole, self._wider = layers, whole, wider
@@ -218,7 +223,8 @@ class Memory:
         given: list[list[torch.Tensor]] = [[] for _ in self._beside[0]]
         ranges = {level: _at(rect, level) for level in _LEVELS if level <= 0}
         for level in range(1, _LEVELS.stop):
-            ranges[level] = _grown(_at(ranges[level - 1], 1), self._wider, _at(self._whole, level))
+            by = self._wider[level - 1] if level <= len(self._wider) else 0
+            ranges[level] = _grown(_at(ranges[level - 1], 1), by, _at(self._whole, level))
         for layer, kept, beside in zip(self._layers, self._kept, self._beside, strict=True):
             views = [one.unbind() for one in _views(layer, kept, ranges)]
             for now, more, *seen in zip(given, beside, *views, strict=True):
