@@ -12,7 +12,6 @@ from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import LiveOpen
 from velatura.protocol.region import Rect
 from velatura.protocol.sentences import Sentence
-from velatura.server.worker.control import control_map
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.live_canvas import LiveCanvas, Task
 from velatura.server.worker.live_model import LiveControl, LiveModel, LiveTools
@@ -84,8 +83,10 @@ def make_live_tools(
     embed: Callable[[Parsed], Text],
     read_guide: Callable[[str, np.ndarray, bool], np.ndarray],
 ) -> LiveTools:
-    """``embed`` and ``read_guide`` (kind, picture, False) -> control map are the engine's, cached."""
-    words, negative = embed_both(prompts, settings.guidance > 1, embed)
+    """``embed`` and ``read_guide`` (kind, picture, derived) -> control map are the engine's, cached."""
+    # LCM's own UNet is told the scale, and asked once.
+    guided = settings.guidance > 1 and unet.config.time_cond_proj_dim is None
+    words, negative = embed_both(prompts, guided, embed)
     prompt, pooled = words.embeddings, words.pooled
     if negative:
         prompt = torch.cat([negative.embeddings, prompt])
@@ -114,6 +115,7 @@ def make_live_tools(
         alphas=schedule.alphas_cumprod.tolist(),
         velocity=schedule.config.prediction_type == "v_prediction",
         controls=controls,
+        derive=lambda kind, picture: read_guide(kind, picture, True),
     )
 
 
@@ -235,7 +237,7 @@ class LivePainter:
             if drawn is None:
                 opaque = np.full_like(self._seen[..., :1], 255)
                 picture = np.concatenate([self._seen, opaque], -1)
-                drawn = map_tensor(control_map(control.kind, picture, derived=True))
+                drawn = map_tensor(self._tools.derive(control.kind, picture))
             part = drawn[..., rect.y : rect.bottom, rect.x : rect.right]
             maps.append(part.to(loaded.device, loaded.dtype))
         return maps

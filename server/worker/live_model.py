@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from velatura.server.worker.errors import JobError
 from velatura.server.worker.incremental import Incremental, Memory, layers_of
 from velatura.server.worker.live_plan import cells_around, in_cells, times
 from velatura.server.worker.memory import free_memory
-from velatura.server.worker.passes import Given, Pass
+from velatura.server.worker.passes import GUIDANCE, Given, Pass
+from velatura.server.worker.pipelines import guidance_embedding
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.union import UnionNet
 from velatura.server.worker.warm import Warmed
@@ -52,6 +53,7 @@ class LiveTools:
     pooled    the same as one vector each, of a family whose UNet is told them (SDXL)
     alphas    the noise schedule's cumulative alphas, one for each training step
     velocity  the model predicts v, not noise (Salimans & Ho 2022)
+    derive    (kind, the canvas (H, W, 4) uint8) -> its control map (H, W, 3) uint8, kept for a while
     """
 
     loaded: Loaded
@@ -62,6 +64,7 @@ class LiveTools:
     alphas: Sequence[float]
     velocity: bool
     controls: Sequence[LiveControl]
+    derive: Callable[[str, np.ndarray], np.ndarray]
 
 
 class LiveModel:
@@ -176,6 +179,8 @@ class LiveModel:
             height, width = self._size.height, self._size.width
             sizes = torch.tensor([[height, width, 0, 0, height, width]] * len(inputs))
             labels = {"text_embeds": tools.pooled, "time_ids": sizes.to(tools.pooled)}
+        if tools.unet.config.time_cond_proj_dim is not None:
+            labels[GUIDANCE] = guidance_embedding(tools.unet, max(1.0, self._guidance)).to(inputs)
         return Given(inputs, step, tools.prompt, labels)
 
     @torch.no_grad()

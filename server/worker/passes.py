@@ -19,7 +19,7 @@ import torch
 _ODD = (6, 7)
 
 # What diffusers' UNet may be told beside latents, time step and prompt.
-_LABELS = "added_cond_kwargs"
+_LABELS, GUIDANCE = "added_cond_kwargs", "timestep_cond"
 _DOWN, _MIDDLE = "down_block_additional_residuals", "mid_block_additional_residual"
 _KNOWN = {_LABELS, _DOWN, _MIDDLE}
 
@@ -31,7 +31,8 @@ class Given:
     inputs     (n, 4, h, w) noisy latents
     step       () int64, the time step
     prompt     (n, tokens, width) embeddings
-    labels     of a family whose UNet is told more than a text (SDXL), by diffusers' names
+    labels     of a family whose UNet is told more than a text (SDXL), or of one that is told the
+               guidance scale (LCM's own), by diffusers' names
     residuals  what ControlNets add to the skips, and last to the middle; empty without any
     kept       what the layers keep of the whole picture (incremental.py); empty: nothing is kept
     is_part    ``inputs`` are but a part of that picture
@@ -55,8 +56,9 @@ def plain(unet: Callable[..., Any]) -> Pass:
 
     def run(given: Given) -> torch.Tensor:
         more: dict[str, Any] = {}
-        if given.labels:
-            more[_LABELS] = dict(given.labels)
+        if labels := dict(given.labels):
+            more[GUIDANCE] = labels.pop(GUIDANCE, None)
+            more[_LABELS] = labels
         if given.residuals:
             *down, middle = given.residuals
             more[_DOWN], more[_MIDDLE] = tuple(down), middle

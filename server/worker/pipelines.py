@@ -95,15 +95,22 @@ _SDXL: _Table = {
 _PIPELINES: dict[str, _Table] = {"sd15": _SD, "sd2": _SD, "sdxl": _SDXL}
 
 
+def guidance_embedding(unet: torch.nn.Module, guidance: float) -> torch.Tensor:
+    """What a UNet that takes the guidance scale as an input is told of it: (1, width) float32."""
+    scale, width = torch.tensor([guidance - 1]), unet.config.time_cond_proj_dim
+    told: torch.Tensor = StableDiffusionImg2ImgPipeline.get_guidance_scale_embedding(
+        None, scale, width
+    )
+    return told
+
+
 @contextmanager
 def told_guidance(unet: torch.nn.Module, guidance: float) -> Iterator[None]:
     """While it lasts, a UNet that takes the guidance scale as an input is told ``guidance``.
 
     LCM's own are distilled with it (Luo et al. 2023, section 4.3) and run once a step.
     """
-    scale = torch.tensor([guidance - 1])
-    width = unet.config.time_cond_proj_dim
-    told = StableDiffusionImg2ImgPipeline.get_guidance_scale_embedding(None, scale, width)
+    told = guidance_embedding(unet, guidance)
 
     def tell(_: Any, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return inputs, {**named, "timestep_cond": told.to(inputs[0])}

@@ -7,6 +7,7 @@ import shutil
 import uuid
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from live_painting import Easel, opened
 from painting import answers, as_image, ask, engine_with, in_memory, painted, results, scenery
 from safetensors.torch import save_file
 from velatura.models import annotators
-from velatura.protocol.messages import Annotate, Control, Generate
+from velatura.protocol.messages import Annotate, Control, Generate, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker import controls
 from velatura.server.worker.control import control_map
@@ -191,3 +192,32 @@ def test_live_painting_keeps_its_net_and_goes_on_when_it_had_to_leave(models, si
     assert net_of_it() is None, "something still holds the net"
     easel.brush(Rect(30, 10, 20, 20))
     assert easel.paint()
+
+
+def test_live_derives_a_map_by_trained_weights_once_for_each_change_of_the_canvas(
+    models, monkeypatch
+) -> None:
+    drawn: list[bool] = []
+
+    def counted(kind: str, picture: np.ndarray, **how: Any) -> np.ndarray:
+        drawn.append(how["annotate"] is not None)
+        return control_map(kind, picture, **how)
+
+    monkeypatch.setattr(controls, "control_map", counted)
+    shown = []
+    for number in range(2):
+        engine = engine_with(models)
+        guides = (Control(kind="soft_edge"),)
+        easel = Easel(opened(SIDE, SIDE, model="a", controls=guides), scenery(SIDE, SIDE), engine)
+        easel.key()
+        easel.paint()
+        shown.append(easel.shown.copy())
+        easel.brush(Rect(20, 20, 6, 6))
+        easel.paint()
+        easel.canvas.change(LiveSettings(job=easel.canvas.job, prompt="a cat", controls=guides))
+        easel.paint()
+        assert len(easel.results) == 3
+        if number == 0:
+            put_annotator(models)
+    assert drawn == [False, False, True, True]
+    assert (shown[0] != shown[1]).any()

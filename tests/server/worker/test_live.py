@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 from live_painting import Easel, opened
 from painting import as_image, ask, in_memory, make_tiny_engine, painted, scenery
 from velatura.models.few_step import FEW_STEP
@@ -287,6 +288,55 @@ def test_live_uses_few_step_weights_and_leaves_ordinary_jobs_as_they_were(tmp_pa
     broken.key()
     with pytest.raises(JobError, match=FEW_STEP):
         broken.paint()
+
+
+@pytest.mark.parametrize("guidance", [1.0, 8.0])
+def test_lcms_own_unet_is_told_its_guidance_as_by_the_stock_pipeline(
+    families, monkeypatch, guidance
+):
+    engine, made = make_tiny_engine(families["lcm"]), []
+    decode = LiveModel.decode
+
+    def kept(model, latents, cells):
+        made.append((model._clean.clone(), latents.clone()))
+        return decode(model, latents, cells)
+
+    monkeypatch.setattr(LiveModel, "decode", kept)
+    asked = {"steps": 1, "strength": 1.0, "guidance": guidance}
+    easel = Easel(opened(64, 64, **asked), scenery(64, 64), engine)
+    easel.key()
+    easel.paint()
+    ((source, ours),) = made
+    loaded = in_memory(engine)
+    # One such step ends at what is predicted, as live's last one does.
+    scheduler = DDIMScheduler.from_config(
+        loaded.scheduler_config,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+    stock = StableDiffusionImg2ImgPipeline(
+        vae=loaded.vae,
+        text_encoder=loaded.text_encoder,
+        tokenizer=loaded.tokenizer,
+        unet=loaded.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    theirs = stock(
+        "a red house",
+        image=source,
+        strength=1.0,
+        num_inference_steps=1,
+        guidance_scale=guidance,
+        generator=torch.Generator().manual_seed(7),
+        output_type="latent",
+    ).images
+    assert torch.allclose(ours, theirs, atol=1e-3)
+    easel.brush(SPOT)
+    assert easel.paint() is not None
 
 
 def test_a_canvas_smaller_than_the_model_paints_is_enlarged_for_it(engine):
