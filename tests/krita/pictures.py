@@ -20,14 +20,15 @@ ROOT = Path(__file__).parents[2]
 THEMES = {"dark": "Krita dark", "light": "Krita bright"}
 SCALES = (1, 2)
 GAP = 12
-COLUMNS = 7
+COLUMNS = 8
 # What the manual shows.
 MANUAL = {
     "start": "1 nothing connected",
-    "strip": "4 variants",
-    "fill": "6 fill",
-    "guides": "8 guides",
-    "live": "11 live",
+    "loading": "3 connected",
+    "strip": "7 variants",
+    "fill": "9 fill",
+    "guides": "11 guides",
+    "live": "14 live",
 }
 
 
@@ -60,6 +61,8 @@ def photograph(krita: Installation, folder: Path, theme: str, scale: int) -> Non
     with (home / ".config/kritarc").open("a", encoding="utf-8") as settings:
         settings.write(f"\n[theme]\nTheme={THEMES[theme]}\n")
     server = Server(folder / "velatura", ROOT / "models")
+    # Else it is up before its start is photographed.
+    server.command = ["sh", "-c", 'sleep 3; exec "$@"', "sh", *server.command]
     server.write_launch()
     env = {
         **server.environment,
