@@ -53,10 +53,14 @@ def _show(line: WrappedLabel, sentence: str) -> None:
 
 
 def remark(canvas: Canvas) -> str:
-    """One sentence, "" for none."""
+    """One sentence, two where a layer is isolated and its mask selects; "" for none."""
+    isolated = tr("A layer is isolated: only what it shows is sent.")
+    said = [isolated if canvas.limits.isolated else "", _selection(canvas)]
+    return " ".join(filter(None, said))
+
+
+def _selection(canvas: Canvas) -> str:
     limits, layer = canvas.limits, canvas.layer
-    if limits.isolated:
-        return tr("A layer is isolated: only what it shows is sent.")
     if limits.unclear:
         return tr(
             '"{name}" has several selection masks, and Krita does not tell which one holds: hide '

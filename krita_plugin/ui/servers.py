@@ -11,7 +11,7 @@ from ...protocol.errors import LocalError
 from ..preferences import MOST_SERVERS
 from ..qt import QtWidgets, Signal
 from ..servers import Server
-from .parts import Combo, WrappedLabel, column, row
+from .parts import Combo, WrappedLabel, column, row, tool_button
 from .words import tr
 
 # Large enough for a pen, in pixels.
@@ -32,8 +32,10 @@ class ServersGroup(QtWidgets.QWidget):
         )
         self.list = Combo("server_list", tr("Servers on other computers"))
         self.list.setMinimumHeight(_TALL)
-        self.add = self._button("server_add", "+", tr("Add a server on another computer"))
-        self.remove = self._button("server_remove", "\u2212", tr("Take this server off the list"))
+        self.add = tool_button("server_add", "+", tr("Add a server on another computer"))
+        self.remove = tool_button("server_remove", "\u2212", tr("Take this server off the list"))
+        for button in (self.add, self.remove):
+            button.setMinimumSize(_TALL, _TALL)
         self.fields = QtWidgets.QWidget()
         self.name = self._line("name", tr("Name"), tr("What the light's menu calls it"), 60)
         self.address = self._line(
@@ -79,14 +81,6 @@ class ServersGroup(QtWidgets.QWidget):
         line.setMinimumSize(40, _TALL)
         line.editingFinished.connect(lambda: self._write(field, line.text().strip()))
         return line
-
-    def _button(self, name: str, text: str, tip: str) -> Any:
-        button = QtWidgets.QToolButton()
-        button.setObjectName(name)
-        button.setText(text)
-        button.setToolTip(tip)
-        button.setMinimumSize(_TALL, _TALL)
-        return button
 
     def _offer(self) -> None:
         self.list.offer([(server.id, server.name) for server in self._servers])

@@ -6,23 +6,12 @@ import importlib
 from dataclasses import replace
 
 import pytest
+from tiny import MODEL as TINY
 from velatura.krita_plugin.qt import QT_MAJOR, Qt
 from velatura.protocol import messages as m
 
 QTest = importlib.import_module(f"PyQt{QT_MAJOR}.QtTest").QTest
-MODEL = m.ModelInfo(
-    name="tiny",
-    family="sd15",
-    native=64,
-    multiple=8,
-    largest=128,
-    actions=m.ACTIONS,
-    samplers=("Euler a", "LCM"),
-    sampler="LCM",
-    steps=7,
-    guidance=3.5,
-    text_width=768,
-)
+MODEL = replace(TINY, text_width=768)
 LARGE = replace(MODEL, name="large", text_width=2048)
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny import MODEL
 from velatura.krita_plugin import png_files
 from velatura.krita_plugin.images import png_bytes, rgba_image
 from velatura.krita_plugin.state import Settings
 from velatura.protocol.messages import ModelInfo
 from velatura.protocol.png_text import read_text
 from velatura.protocol.style import Style
-from widgets import MODEL
 
 NOW = Settings(prompt="mine", model="tiny", steps=5, style=Style(name="Oil"))
 PNG = png_bytes(rgba_image(bytes(range(16)), 2, 2))

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from tiny import MODEL
 from velatura.krita_plugin import state
 from velatura.krita_plugin.actions import KEY_ACTIONS
 from velatura.krita_plugin.canvas import NO_SIDES, Canvas, Limits, Sides
@@ -39,19 +40,6 @@ SIZE = Size(100, 100)
 SELECTED = Canvas(SIZE, Rect(1, 1, 9, 9))
 FROM_PICTURE = "From a picture (PNG)..."
 LONG = "a name that is far too long for any docker " * 4
-MODEL = m.ModelInfo(
-    name="tiny",
-    family="sd15",
-    native=64,
-    multiple=8,
-    largest=128,
-    actions=m.ACTIONS,
-    controls=("line", "depth"),
-    samplers=("Euler a", "LCM"),
-    sampler="LCM",
-    steps=7,
-    guidance=3.5,
-)
 
 
 def find(panel, name):
@@ -414,6 +402,11 @@ def test_what_krita_keeps_from_us_is_said_before_the_press(panel):
         (Limits(mask="Selection 1"), 'The mask "Selection 1" of "sketch" is the selection.'),
         (Limits(unclear="sketch"), '"sketch" has several selection masks'),
         (Limits(isolated=True), "A layer is isolated: only what it shows is sent."),
+        (
+            Limits(isolated=True, mask="soft"),
+            "A layer is isolated: only what it shows is sent. "
+            'The mask "soft" of "sketch" is the selection.',
+        ),
     ):
         panel.show_canvas(replace(sketch, limits=limits), [])
         assert remark.isVisible()
