@@ -267,6 +267,7 @@ class Document:
         above: str | None = None,
         *,
         visible: bool = True,
+        frames: Frames | None = None,
     ) -> str:
         """Add a paint layer with ``rgba`` (RGBA8, sRGB, straight alpha) at ``rect``; return its id.
 
@@ -277,7 +278,7 @@ class Document:
         stays. Raises LayerGone when ``above`` was deleted.
         """
         made = writing.sheet(name, rect, rgba, "U8")
-        return self.insert([replace(made, visible=visible)], above)[0]
+        return self.insert([replace(made, visible=visible)], above, frames=frames)[0]
 
     def insert(
         self,
@@ -287,16 +288,18 @@ class Document:
         like: str | None = None,
         label: int = 0,
         group: str = "",
+        frames: Frames | None = None,
     ) -> list[str]:
         """Add one layer, or several in a group of that name, as ``add_layer`` does; their ids.
 
-        like: the layer whose blending mode, opacity and inherit-alpha it gets.
+        like: the layer whose blending mode, opacity and inherit-alpha it gets. frames: of an
+        animation, those on which they are there; None for all.
         """
         style = replace(
             writing.PLAIN if like is None else writing.style_of(self._node(like)), label=label
         )
         below = None if above is None else self._node(above)
-        return writing.insert(self._open(), sheets, below, style, group)
+        return writing.insert(self._open(), sheets, below, style, group, frames)
 
     def show_layer(self, layer: str, visible: bool) -> None:
         """Show or hide a layer. Krita makes no row in the History of it."""

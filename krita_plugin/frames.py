@@ -1,8 +1,4 @@
-"""Animation: the frames that show the drawing seen now.
-
-A layer of ours is on every frame: Krita's API makes keyframes by importing files only, and in Krita 5.1
-that sometimes ends the program.
-"""
+"""Animation: the frames that show the drawing seen now."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..protocol import messages as m
 from . import recipe, recipes
 from .document import Document, DocumentError, LayerGone
@@ -44,10 +46,13 @@ class LiveKeeper:
         active = document.active_layer
         try:
             self._strokes.expect_layer(document)
+            add = partial(
+                document.add_layer, name, rect, rgba, visible=not go_on, frames=document.frames
+            )
             try:
-                layer = document.add_layer(name, rect, rgba, source.layer, visible=not go_on)
+                layer = add(source.layer)
             except LayerGone:
-                layer = document.add_layer(name, rect, rgba, visible=not go_on)
+                layer = add()
             recipes.keep(document, layer, made)
         except DocumentError as error:
             self._panel.notice.say(said(error))

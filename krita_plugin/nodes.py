@@ -62,13 +62,17 @@ class Layer:
 
 
 @contextlib.contextmanager
-def cloned(handle: Any) -> Iterator[Any]:
-    clone = handle.clone()
+def closing(handle: Any) -> Iterator[Any]:
+    """A document that nobody sees, closed in the end."""
     try:
-        yield clone
+        yield handle
     finally:
-        clone.setModified(False)  # or closing asks whether to save
-        clone.close()
+        handle.setModified(False)  # or closing asks whether to save
+        handle.close()
+
+
+def cloned(handle: Any) -> contextlib.AbstractContextManager[Any]:
+    return closing(handle.clone())
 
 
 def space_of(node: Any) -> tuple[str, str, str]:

@@ -27,11 +27,13 @@ def place(
 ) -> tuple[list[str], bool]:
     """Add the layers where they were asked for; their ids, and False if they had to go on top.
 
-    painting: None for a picture that was asked from another document.
+    painting: None for a picture that was asked from another document. In an animation they are on
+    the frames that showed what was asked about, or show what is seen now.
     """
+    frames = document.frames if painting is None else painting.frames
+    insert = partial(document.insert, sheets, label=_LABEL, group=group, frames=frames)
     if painting is None:
-        return document.insert(sheets, label=_LABEL, group=group), True
-    insert = partial(document.insert, sheets, label=_LABEL, group=group)
+        return insert(), True
     try:
         return insert(above=painting.above, like=painting.source), True
     except LayerGone:

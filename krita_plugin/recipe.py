@@ -80,8 +80,11 @@ def find_original(annotations: Collection[str], fingerprint: Fingerprint) -> str
 
 
 def may_be_copy(annotations: Collection[str], width: int, height: int) -> bool:
-    """False when no recipe made a layer of this size: its pixels need not be read."""
-    return any(is_key(name) and f"/{width}x{height}-" in name for name in annotations)
+    """False when no recipe made a layer of this size: its pixels need not be read.
+
+    An empty one is no copy: in an animation that is what layers are beside their frames.
+    """
+    return width > 0 and any(is_key(name) and f"/{width}x{height}-" in name for name in annotations)
 
 
 # --- values ------------------------------------------------------------------------------------------

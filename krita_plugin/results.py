@@ -313,11 +313,15 @@ class Results(QtCore.QObject):
                     name = recipe.key(layer, document.fingerprint(layer))
                     document.set_bytes(name, waiting.picture.recipe)
                 history.mark(document, waiting.picture.key, kept=True)
+            frames = None if painting is None else painting.frames
             # On its other frames, a source has no successor.
-            if painting is not None and painting.frames is None:
+            if painting is not None and frames is None:
                 self.hiding.hide(document, painting.hides, layers[-1])
-            elif painting is not None:
-                remark = tr("The new layer is on every frame of the animation.")
+            elif frames is not None and frames != document.frames:
+                remark = tr(
+                    "The new layer is with the drawing that it was asked for: frame {frame}.",
+                    frame=frames.first,
+                )
             if at_home and not document.is_active:
                 remark = tr('The new layer is in "{name}".', name=document.name)
         except DocumentError as error:

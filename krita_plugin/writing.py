@@ -5,8 +5,10 @@ What needs the document's API, as document.py does; split off because it is a su
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,20 @@ from krita import Krita
 from ..protocol.region import Rect
 from ..protocol.sentences import Sentence
 from .dither import widen
+from .frames import Frames
 from .images import swap_red_blue
-from .nodes import PICTURES, SRGB, DocumentError, Space, cloned, id_of, set_space, space_of
+from .keyframes import kra
+from .nodes import (
+    PICTURES,
+    SRGB,
+    DocumentError,
+    Space,
+    cloned,
+    closing,
+    id_of,
+    set_space,
+    space_of,
+)
 from .qt import QtCore
 
 SRGB16 = ("RGBA", "U16", "sRGB-elle-V2-srgbtrc.icc")
@@ -77,26 +91,22 @@ def insert(
     below: Any,
     style: Style = PLAIN,
     group: str = "",
+    frames: Frames | None = None,
 ) -> list[str]:
     """Add layers above ``below`` (a node; None: on top of everything); their ids, bottom to top.
 
     One undo takes all of them away, and redo brings their pixels back, because everything is made
-    before it is added. Several are put into a group of that name, which gets the style. Raises
-    DocumentError.
+    before it is added. Several are put into a group of that name, which gets the style. frames: of
+    an animation, those on which they are there; None for all. Raises DocumentError.
     """
     space = handle.colorModel(), handle.colorDepth(), handle.colorProfile()
     while below is not None and below.type() not in PICTURES:
         below = below.parentNode()
-    with _bench(handle, sheets, space, style) as bench:
-        nodes = [_paint_layer(bench, sheet, space) for sheet in sheets]
-        top = nodes[0]
-        if len(nodes) > 1:
-            top = bench.createNode(group, "grouplayer")
-            # In the clone's own tree it is drawn: a group that comes undrawn stays invisible.
-            bench.rootNode().addChildNode(top, None)
-            for node in nodes:
-                top.addChildNode(node, None)
-            bench.waitForDone()
+    with _bench(handle, sheets, space, style, frames) as bench:
+        if frames is None:
+            top = _group_or_layer(bench, sheets, space, group)
+        else:
+            top = _animated(bench, sheets, space, group, handle.currentTime())
         _dress(top, style)
         loose = top if bench is handle else top.clone()
     parent = handle.rootNode() if below is None else below.parentNode()
@@ -110,24 +120,76 @@ def insert(
     return [id_of(node) for node in (loose.childNodes() if len(sheets) > 1 else [loose])]
 
 
-@contextmanager
-def _bench(handle: Any, sheets: Sequence[Sheet], space: Space, style: Style) -> Iterator[Any]:
+def _bench(
+    handle: Any, sheets: Sequence[Sheet], space: Space, style: Style, frames: Frames | None
+) -> AbstractContextManager[Any]:
     """Where the nodes are made: the document itself, if nothing of it makes a row in its History."""
+    if frames is not None:
+        return closing(_opened(handle, len(sheets), frames))
     if (
         len(sheets) == 1
         and style.blending == PLAIN.blending
         and sheets[0].space == space
         and sheets[0].mask is None
     ):
-        yield handle
-        return
-    with cloned(handle) as clone:
-        yield clone
+        return nullcontext(handle)
+    return cloned(handle)
 
 
-def _paint_layer(bench: Any, sheet: Sheet, space: Space) -> Any:
+def _opened(handle: Any, layers: int, frames: Frames) -> Any:
+    """A document with empty layers that have these keyframes, as large as this one."""
+    try:
+        with zipfile.ZipFile(_MASK) as file:
+            profile = file.read("test/layers/layer2.icc")
+        with tempfile.TemporaryDirectory(prefix="velatura-") as folder:
+            path = Path(folder, "frames.kra")
+            path.write_bytes(kra(handle.width(), handle.height(), layers, frames, profile))
+            made = Krita.instance().openDocument(str(path))
+    except OSError as error:
+        raise DocumentError(
+            Sentence(
+                "A layer for some frames could not be made ({why}): make room on the disk.",
+                why=error.strerror or error,
+            )
+        ) from error
+    if made is None:
+        raise DocumentError("Krita did not make a layer for some frames: try again.")
+    return made
+
+
+def _animated(bench: Any, sheets: Sequence[Sheet], space: Space, group: str, now: int) -> Any:
+    (top,) = bench.topLevelNodes()
+    nodes = top.childNodes() or [top]
+    if space != SRGB:
+        bench.setColorSpace(*space)
+    top.setName(group)
+    for node, sheet in zip(nodes, sheets, strict=True):
+        node.setName(sheet.name)
+        _paint(node, sheet, space)
+    # A group is drawn as the painter's frame has it, and comes so.
+    bench.setCurrentTime(now)
+    bench.waitForDone()
+    bench.refreshProjection()
+    return top
+
+
+def _group_or_layer(bench: Any, sheets: Sequence[Sheet], space: Space, group: str) -> Any:
+    nodes = [bench.createNode(sheet.name, "paintlayer") for sheet in sheets]
+    for node, sheet in zip(nodes, sheets, strict=True):
+        _paint(node, sheet, space)
+    if len(nodes) == 1:
+        return nodes[0]
+    top = bench.createNode(group, "grouplayer")
+    # In the clone's own tree it is drawn: a group that comes undrawn stays invisible.
+    bench.rootNode().addChildNode(top, None)
+    for node in nodes:
+        top.addChildNode(node, None)
+    bench.waitForDone()
+    return top
+
+
+def _paint(node: Any, sheet: Sheet, space: Space) -> None:
     rect = sheet.rect
-    node = bench.createNode(sheet.name, "paintlayer")
     if space_of(node) != sheet.space:
         set_space(node, sheet.space)
     node.setPixelData(QtCore.QByteArray(sheet.data), rect.x, rect.y, rect.width, rect.height)
@@ -136,7 +198,6 @@ def _paint_layer(bench: Any, sheet: Sheet, space: Space) -> Any:
     node.setVisible(sheet.visible)
     if sheet.mask is not None:
         node.addChildNode(_mask(rect, sheet.mask), None)
-    return node
 
 
 def _dress(node: Any, style: Style) -> None:

@@ -52,8 +52,9 @@ def test_a_selection_on_a_huge_canvas_costs_what_the_selection_costs(exact):
     print(exact("stays_with_the_selection_on_a_huge_canvas").values)
 
 
-def test_of_an_animation_the_current_drawing_is_painted_and_no_drawing_changes(exact):
-    exact("paints_from_the_current_frame_and_changes_no_drawing")
+@pytest.mark.parametrize("depth", ["U8", "U16"])
+def test_in_an_animation_a_layer_is_there_with_the_drawing_that_was_painted(exact, depth):
+    exact("keeps_to_the_drawing_that_was_painted", KT_SPACE=f"RGBA {depth} {SRGB}")
 
 
 def test_a_picture_comes_back_to_its_document_while_another_window_is_active(exact):

@@ -99,6 +99,7 @@ def test_a_recipe_is_found_by_the_id_of_its_layer_and_by_the_pixels_of_a_copy():
     assert recipe.find_original(names, (40, 30, 256)) is None
     assert recipe.may_be_copy(names, 40, 30)
     assert not recipe.may_be_copy(names, 4, 30)
+    assert not recipe.may_be_copy([recipe.key("{7}", (0, 0, 0))], 0, 0)
 
 
 def test_a_layer_is_named_by_prompt_and_action_on_one_line():

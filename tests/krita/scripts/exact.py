@@ -8,7 +8,7 @@ from array import array
 import kt
 import paint
 from krita import Krita
-from PyQt5.QtCore import QByteArray
+from PyQt5.QtCore import QByteArray, Qt
 from PyQt5.QtWidgets import QAction, QWidget
 from velatura.krita_plugin.document import Document
 from velatura.krita_plugin.images import swap_red_blue
@@ -278,6 +278,8 @@ def animated(doc):
             Krita.instance().action("add_blank_frame").trigger()
             yield kt.until(lambda f=frame: layer.hasKeyframeAtTime(f), 10, f"keyframe {frame}")
         pixels = swap_red_blue(muted(WIDTH, HEIGHT, frame + 5), WIDTH, HEIGHT)
+        if doc.colorDepth() == "U16":
+            pixels = bytes(value for value in pixels for _ in range(2))
         layer.setPixelData(QByteArray(pixels), 0, 0, WIDTH, HEIGHT)
         yield from settled(doc)
     return layer
@@ -286,8 +288,9 @@ def animated(doc):
 FRAMES = (0, 3, 4, 8, 9, 30)
 
 
-def paints_from_the_current_frame_and_changes_no_drawing():
-    doc = yield from kt.new_document(WIDTH, HEIGHT)
+def keeps_to_the_drawing_that_was_painted():
+    model, depth, profile = os.environ["KT_SPACE"].split()
+    doc = yield from kt.new_document(WIDTH, HEIGHT, model=model, depth=depth, profile=profile)
     drawings = yield from animated(doc)
     yield from paint.ready()
     before = {}
@@ -298,26 +301,41 @@ def paints_from_the_current_frame_and_changes_no_drawing():
     kt.select(doc, *AREA)
     yield paint.label("Fill")
     kt.find("soft_edge").setValue(0)
-    kt.find("variants").setValue(2)
+    kt.find("variants").setValue(4)
     paint.press("deep")
-    yield paint.waits(2)
+    yield paint.waits(4)
     yield from paint.painted()
-    yield from at(doc, 30)
-    for button in ("keep", "keep_mask"):
+    there = len(doc.topLevelNodes())
+    expected = inverted(crop(before[4], WIDTH, AREA), b"\xff" * (ACROSS * DOWN))
+    inside = paint.mask_of(*AREA, size=(WIDTH, HEIGHT))
+    for button, frame, count in (("keep", 8, 1), ("keep_mask", 30, 1), ("keep", 0, 2)):
+        yield from at(doc, frame)
+        for row in range(count if count > 1 else 0):
+            kt.find("strip").item(row).setCheckState(Qt.Checked)
         kt.click(kt.find(button))
-        yield kt.until(lambda: len(paint.stack(doc)) == 3, 20, "the layer")
-        yield kt.until(lambda: kt.find("notice_frame").isVisible(), 10, "a sentence")
-        assert "on every frame" in kt.find("notice").text(), kt.find("notice").text()
-        kt.click(kt.find("dismiss"))
-        inside = paint.mask_of(*AREA, size=(WIDTH, HEIGHT))
-        for frame in FRAMES:
-            seen = yield from at(doc, frame)
-            assert kt.changed_outside(before[frame], seen, WIDTH, inside) == 0, frame
-            expected = inverted(crop(before[4], WIDTH, AREA), b"\xff" * (ACROSS * DOWN))
-            assert crop(seen, WIDTH, AREA) == expected, frame
-        yield from at(doc, 30)
-        paint.stack(doc)[-1].remove()
+        yield kt.until(lambda: len(doc.topLevelNodes()) == there + 1, 20, "the layer")
+        made = doc.topLevelNodes()[-1]
+        assert len(made.childNodes()) == (count if count > 1 else button == "keep_mask")
+        if frame != 8:
+            yield kt.until(lambda: kt.find("notice_frame").isVisible(), 10, "a sentence")
+            assert kt.find("notice").text().endswith("frame 4."), kt.find("notice").text()
+            kt.click(kt.find("dismiss"))
+        yield from kt.undo(doc)
+        yield kt.until(lambda: len(doc.topLevelNodes()) == there, 10, "the undo")
+        assert kt.projection_bytes(doc) == before[frame]
+        yield from kt.redo(doc)
+        yield kt.until(lambda: len(doc.topLevelNodes()) == there + 1, 10, "the redo")
+        for other in (frame, *FRAMES):
+            seen = yield from at(doc, other)
+            if other in (4, 8):
+                assert kt.changed_outside(before[other], seen, WIDTH, inside) == 0, other
+                assert crop(seen, WIDTH, AREA) == expected, other
+            else:
+                assert seen == before[other], other
+        doc.topLevelNodes()[-1].remove()
         yield from settled(doc)
+    for other in FRAMES:
+        assert (yield from at(doc, other)) == before[other], other
     assert drawings.visible()
 
 
