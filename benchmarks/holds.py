@@ -2,7 +2,7 @@
 
 Every call of our code by Qt or Krita (a signal, a timer, an event) is one hold: ``cpu_ms`` is the
 thread's own time in our code and what it asks of Qt, ``ms`` by the wall; Krita's functions that it calls
-are not in it. What only a test calls is apart. Clocks stand in the tests' copy of the plugin
+are not in it. What a test itself calls is apart. Clocks stand in the tests' copy of the plugin
 (tests/krita/holding.py) and cost about a microsecond for each function.
 
     python -m benchmarks.holds [--tests tests/krita/test_paint.py] [--lines FILE] [--json]
@@ -57,7 +57,7 @@ def summary(holds: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "small": f"{SIDE} x {SIDE} and smaller",
         "large": "larger",
         "none": "no document",
-        "tests": "called by a test only",
+        "tests": "called by a test itself",
     }
     longest = max((hold["cpu_ms"] for hold in parts["small"]), default=0.0)
     return {

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import holding
 import pytest
 from velatura.server import plugin_package
 
@@ -28,6 +29,8 @@ INSTALL = (
 )
 SCREEN = "1600x1000x24"
 START_SECONDS = 120.0
+# A file that is told how long the plugin holds the GUI thread: kt/holds.py.
+HOLDS = "VELATURA_HOLDS"
 
 
 def missing() -> list[str]:
@@ -115,6 +118,7 @@ class Krita:
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "DISPLAY": screen.display,
                 "KT_FOLDER": str(folder),
+                **({HOLDS: os.environ[HOLDS]} if HOLDS in os.environ else {}),
                 **env,
             },
             stdout=self._log,
@@ -227,7 +231,10 @@ class Installation:
         home = self._new_folder("home") / "home"
         shutil.copytree(self._template, home, symlinks=True)
         if plugin:
-            plugin_package.install_into(plugin_package.find_kritas({}, "linux", home)[0])
+            installed = plugin_package.find_kritas({}, "linux", home)[0]
+            plugin_package.install_into(installed)
+            if HOLDS in os.environ:
+                holding.watch(installed.resources / "pykrita/velatura")
         return home
 
     @contextlib.contextmanager

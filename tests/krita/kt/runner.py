@@ -13,7 +13,7 @@ from pathlib import Path
 from krita import Extension, Krita
 from PyQt5.QtCore import QTimer
 
-from . import painting, stepping, widgets
+from . import holds, painting, stepping, widgets
 
 POLL_MS = 50
 CONDITION_MS = 20
@@ -95,6 +95,7 @@ class Job:
         # A hung script leaves its stack behind before the harness ends Krita.
         faulthandler.dump_traceback_later(max(1.0, self.spec["timeout"] - 1), file=faults)
         os.environ.update(self.spec["env"])
+        holds.name_test(f"{os.path.basename(self.spec['script'])}::{self.spec['test']}")
         path = self.spec["script"]
         folder = os.path.dirname(path)
         if folder not in sys.path:
