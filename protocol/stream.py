@@ -19,30 +19,31 @@ def pack(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
     return [_LENGTH.pack(sum(len(part) for part in parts)), *parts]
 
 
-def read_blob(read: Callable[[int], bytes], *, largest: int = LARGEST_MESSAGE) -> bytearray | None:
-    """The next blob from a blocking ``read(n)`` such as a raw file's; None at the stream's end.
+def read_blob(
+    readinto: Callable[[memoryview], int | None], *, largest: int = LARGEST_MESSAGE
+) -> bytearray | None:
+    """The next blob from a blocking ``readinto`` such as a raw file's; None at the stream's end.
 
     Raises RemoteError when the stream ends inside a blob or a blob is longer than ``largest``.
     """
-    head = _read_exactly(read, _LENGTH.size)
-    if not head:
+    head = bytearray(_LENGTH.size)
+    there = _fill(head, readinto)
+    if not there:
         return None
-    (length,) = _LENGTH.unpack(head)
-    if length > largest:
-        raise RemoteError("too_large", f"A message is at most {largest} bytes.")
-    blob = _read_exactly(read, length)
-    if len(blob) != length:
-        raise RemoteError("malformed", "The stream ended inside a message.")
-    return blob
+    if there == len(head):
+        (length,) = _LENGTH.unpack(head)
+        if length > largest:
+            raise RemoteError("too_large", f"A message is at most {largest} bytes.")
+        blob = bytearray(length)
+        if _fill(blob, readinto) == length:
+            return blob
+    raise RemoteError("malformed", "The stream ended inside a message.")
 
 
-def _read_exactly(read: Callable[[int], bytes], count: int) -> bytearray:
-    data = bytearray()
-    while len(data) < count:
-        piece = read(min(count - len(data), 1 << 20))
-        if not piece:
-            if data and count == _LENGTH.size:
-                raise RemoteError("malformed", "The stream ended inside a message.")
-            break
-        data += piece
-    return data
+def _fill(data: bytearray, readinto: Callable[[memoryview], int | None]) -> int:
+    """How many bytes of ``data`` there were: each is written once, to where it stays."""
+    with memoryview(data) as view:
+        there = 0
+        while there < len(view) and (count := readinto(view[there:])):
+            there += count
+    return there

@@ -17,7 +17,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Protocol
+from io import FileIO
+from typing import Protocol
 
 from velatura.protocol import messages as m
 from velatura.protocol import stream
@@ -77,7 +78,7 @@ class _Job:
 class _Inbox:
     """Reads in a thread; hands out jobs one by one, and live canvases that have something to do."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: FileIO) -> None:
         self._file = file
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
@@ -106,7 +107,7 @@ class _Inbox:
 
     def _read(self) -> None:
         try:
-            while (blob := stream.read_blob(self._file.read)) is not None:
+            while (blob := stream.read_blob(self._file.readinto)) is not None:
                 message = decode(blob, largest_picture=1 << 40)
                 if isinstance(message, m.Cancel):
                     if self._newest is not None and self._newest.request.job == message.job:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from io import FileIO
 from typing import IO
 
 from velatura.protocol import messages as m
@@ -78,10 +79,10 @@ class Process:
 
     def _read(self) -> None:
         pipe = self._popen.stdout
-        assert pipe is not None
+        assert isinstance(pipe, FileIO)
         try:
             with pipe:
-                while (blob := stream.read_blob(pipe.read)) is not None:
+                while (blob := stream.read_blob(pipe.readinto)) is not None:
                     self._received(decode(blob, largest_picture=1 << 40))
         except (ProtocolError, OSError) as error:  # it died while it wrote
             _log.warning("the worker's pipe broke: %s", error)

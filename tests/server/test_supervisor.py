@@ -214,7 +214,7 @@ def test_a_worker_whose_pipe_ends_exits_at_once_even_in_mid_job():
     for part in stream.pack(encode(request)):
         process.stdin.write(part)
     process.stdin.flush()
-    while not isinstance(decode(stream.read_blob(process.stdout.read)), m.Status):
+    while not isinstance(decode(stream.read_blob(process.stdout.readinto)), m.Status):
         pass
     start = time.monotonic()
     process.stdin.close()
