@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.messages import Message
@@ -25,6 +24,8 @@ _OF_THE_SERVER = frozenset(("state_changed", "catalogue", "addons", "styles", "l
 
 class Link(QtCore.QObject):
     """Every signal arrives on the GUI thread.
+
+    It has no parent, whose end would be its own: its threads speak up until they have ended.
 
     Of the chosen server: state_changed(LinkState), catalogue(tuple of ModelInfo), addons(tuple of
     AddOnInfo), styles(tuple of Style), limits(Limits).
@@ -47,9 +48,10 @@ class Link(QtCore.QObject):
     live = Signal(object)
     _said = Signal(object, str, object)  # a line, a signal's name, its value
 
-    def __init__(self, folder: Path, parent: Any = None) -> None:
-        super().__init__(parent)
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
+        self._is_over = False
         self._lines: dict[str, Line] = {}
         self._line = self._line_to("")
         self._said.connect(self._hear)
@@ -71,11 +73,17 @@ class Link(QtCore.QObject):
         if not line.thread.is_alive():
             line.thread.start()
 
-    def stop(self) -> None:
-        """Hang up; returns within a second. Nothing is lost: the servers keep what they have."""
-        until = time.monotonic() + 1.0
+    def hang_up(self) -> None:
+        """End the threads, soon, and say nothing any more. Nothing is lost: the servers keep what
+        they have for the next one that comes."""
+        self._is_over = True
         for line in self._lines.values():
             line.put(line.hang_up)
+
+    def stop(self) -> None:
+        """``hang_up``, and wait for it; returns within a second."""
+        until = time.monotonic() + 1.0
+        self.hang_up()
         for line in self._lines.values():
             if line.thread.is_alive():
                 line.thread.join(max(0.0, until - time.monotonic()))
@@ -112,10 +120,19 @@ class Link(QtCore.QObject):
 
     def _line_to(self, server: str) -> Line:
         if server not in self._lines:
-            mailbox = Mailbox(self.news.emit)
-            self._lines[server] = Line(self._folder, server, self._said.emit, mailbox)
+            # Methods of ours, not of signals: whoever holds these holds this object.
+            mailbox = Mailbox(self._tell_news)
+            self._lines[server] = Line(self._folder, server, self._tell, mailbox)
         return self._lines[server]
 
+    def _tell(self, line: Line, signal: str, value: object) -> None:
+        self._said.emit(line, signal, value)
+
+    def _tell_news(self) -> None:
+        self.news.emit()
+
     def _hear(self, line: Line, signal: str, value: object) -> None:
+        if self._is_over:
+            return
         if line is self._line or signal not in _OF_THE_SERVER:
             getattr(self, signal).emit(value)

@@ -66,7 +66,7 @@ class Results(QtCore.QObject):
     ) -> None:
         super().__init__(parent)
         self._panel, self._link, self._find_active = panel, link, find_active
-        self.workshop = Workshop(self)
+        self.workshop = Workshop()
         self.hiding = Hiding()
         self.most_bytes = history.MOST_BYTES  # of a document's history
         self.together = Together(self)

@@ -13,15 +13,19 @@ T = TypeVar("T")
 
 
 class Workshop(QtCore.QObject):
-    """Work is done one by one, in the order in which it was asked for."""
+    """Work is done one by one, in the order in which it was asked for.
+
+    It has no parent, whose end would be its own: its thread speaks up until it has ended.
+    """
 
     _done = Signal(object)
 
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._queue: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]]] = (
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = (
             queue.SimpleQueue()
         )
+        self._is_closed = False
         self._thread: threading.Thread | None = None
         self._done.connect(self._finish)
 
@@ -35,9 +39,14 @@ class Workshop(QtCore.QObject):
             self._thread.start()
         self._queue.put((work, then))
 
+    def close(self) -> None:
+        """End the thread after all that was asked for; what follows from it is left undone."""
+        self._is_closed = True
+        self._queue.put(None)
+
     def _run(self) -> None:
-        while True:
-            work, then = self._queue.get()
+        while (wish := self._queue.get()) is not None:
+            work, then = wish
             try:
                 value, error = work(), None
             except Exception as caught:  # noqa: BLE001 - it belongs to whoever asked
@@ -45,6 +54,8 @@ class Workshop(QtCore.QObject):
             self._done.emit((then, value, error))
 
     def _finish(self, outcome: Any) -> None:
+        if self._is_closed:
+            return
         then, value, error = outcome
         if error is not None:
             raise error

@@ -50,7 +50,7 @@ class Docker(DockWidget):
         self.panel.notice.said.connect(self._say_unseen)
         self.panel.model.folder.chosen.connect(self._use_folder)
         self.panel.left.connect(self._go_to_canvas)
-        self.link = Link(data_folder(), self)
+        self.link = Link(data_folder())
         self.controller = Controller(self.panel, self.link, active_document, self)
         self.panel.live_options.choose(LiveChoice.from_json(_read(_LIVE)))
         keeper = LiveKeeper(self.panel, self.controller.results.strokes)
@@ -85,6 +85,9 @@ class Docker(DockWidget):
         self._heard = ""
         self._is_guest = False  # shown in canvas-only mode for the prompt alone
         QtWidgets.QApplication.instance().aboutToQuit.connect(self.link.stop)
+        # Its window was closed.
+        self.destroyed.connect(self.link.hang_up)
+        self.destroyed.connect(self.controller.results.workshop.close)
         self._follow_preferences()
 
     def run(self, action: str) -> None:

@@ -61,6 +61,10 @@ def test_a_picture_comes_back_to_its_document_while_another_window_is_active(exa
     exact("comes_back_while_another_window_is_active")
 
 
+def test_a_closed_window_leaves_no_thread_and_no_connection_and_its_picture_waits(exact):
+    exact("ends_what_a_closed_window_had")
+
+
 def test_the_picture_so_far_of_a_larger_canvas_lies_where_it_will(exact):
     exact("shows_the_picture_so_far_over_the_canvas_to_be")
 

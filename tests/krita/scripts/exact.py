@@ -2,8 +2,10 @@
 
 import os
 import struct
+import threading
 import time
 from array import array
+from urllib.parse import urlsplit
 
 import kt
 import paint
@@ -12,6 +14,7 @@ from PyQt5.QtCore import QByteArray, Qt
 from PyQt5.QtWidgets import QAction, QWidget
 from velatura.krita_plugin.document import Document
 from velatura.krita_plugin.images import swap_red_blue
+from velatura.protocol.discovery import data_folder, read_running
 
 # Odd, so that a padded row or half a pixel would show.
 WIDTH, HEIGHT = 187, 141
@@ -401,6 +404,53 @@ def comes_back_while_another_window_is_active():
         other.qwindow().close()
         kt.find("soft_edge", inside=here).setValue(-1)
     yield 500
+
+
+def ends_what_a_closed_window_had():
+    first = yield from kt.new_document(WIDTH, HEIGHT, muted(WIDTH, HEIGHT))
+    yield from paint.ready()
+    window = Krita.instance().activeWindow()
+    before = threads(), connections()
+    assert all(before), before
+    for number in range(3):
+        other = Krita.instance().openWindow()
+        other.qwindow().show()
+        yield from activate(other)
+        second = yield from kt.new_document(WIDTH, HEIGHT, muted(WIDTH, HEIGHT, 9))
+        yield from paint.ready()
+        if number == 0:
+            yield paint.label("Refine")
+            paint.press("slow=1500 deep")
+            yield kt.until(lambda: "step" in kt.find("stage").text(), 30, "the first step")
+        elif number == 1:
+            yield paint.waits(1)  # what the window before had asked for
+            kt.click(kt.find("discard"))
+        assert threads() > before[0], "its docker has no threads"
+        assert connections() > before[1], "its docker has no connection"
+        second.setModified(False)
+        second.close()
+        yield 300
+        other.qwindow().close()
+        yield from activate(window)
+        yield kt.until(lambda: (threads(), connections()) == before, 30, f"{before} again")
+    kt.select(first, *AREA)
+    yield paint.label("Fill")
+    paint.press("deep")
+    yield paint.waits(1)
+    yield from paint.painted()
+    paint.empty_strip()
+
+
+def threads():
+    return sum(thread.name.startswith("velatura") for thread in threading.enumerate())
+
+
+def connections():
+    """How many the server has, of the whole machine's (Linux)."""
+    port = f":{urlsplit(read_running(data_folder()).url).port:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table][1:]
+    return sum(row[1].endswith(port) and row[3] == "01" for row in rows)
 
 
 def activate(window):
