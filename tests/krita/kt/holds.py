@@ -141,7 +141,8 @@ def _watch(cls, names):
 
 def watch_krita():
     for cls in vars(krita).values():
-        if isinstance(cls, type) and cls.__name__ not in _OVERRIDDEN:
+        is_kritas = isinstance(cls, type) and "krita" in cls.__module__.lower()
+        if is_kritas and cls.__name__ not in _OVERRIDDEN:
             _watch(cls, [name for name in dir(cls) if not name.startswith("__")])
     _watch(QAction, ["trigger"])
 
