@@ -68,7 +68,10 @@ class ProgressGroup(QtWidgets.QWidget):
 
     def show_stage(self, words: str, done: float, note: str = "") -> None:
         """done: 0..1. note: a sentence of the server's."""
+        # Left to itself the bar paints at once, and with it all of Krita's window: 20 ms each step.
+        self.bar.setUpdatesEnabled(False)
         self.bar.setValue(round(done * 1000))
+        self.bar.setUpdatesEnabled(True)
         self.stage.setText(words)
         self.note.setText(note)
         self.note.setVisible(bool(note))

@@ -97,3 +97,26 @@ def test_what_went_wrong_is_seen_also_while_pictures_wait(panel, app):
     for name in ("notice", "retry"):
         widget = find(panel, name)
         assert widget.visibleRegion().boundingRect().size() == widget.size(), name
+
+
+class Paints(QtCore.QObject):
+    """How often a widget was painted."""
+
+    count = 0
+
+    def eventFilter(self, watched, event):
+        self.count += event.type() == QtCore.QEvent.Type.Paint
+        return False
+
+
+def test_the_bar_is_painted_with_the_next_frame_not_in_the_middle_of_ours(panel, app):
+    panel.progress.show_stage("Painting", 0.1)
+    app.processEvents()
+    paints = Paints()
+    panel.progress.bar.installEventFilter(paints)
+    for done in (0.3, 0.5, 0.7):
+        panel.progress.show_stage("Painting", done)
+    assert paints.count == 0
+    app.processEvents()
+    assert paints.count == 1
+    assert panel.progress.bar.value() == 700
