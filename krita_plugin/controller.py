@@ -25,7 +25,7 @@ from .preview import Preview
 from .qt import QtCore
 from .reopen import Reopening
 from .results import Results
-from .state import VISIBLE, LinkState, stage_words
+from .state import LOADING, VISIBLE, LinkState, stage_words
 from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
@@ -53,7 +53,7 @@ class Controller(QtCore.QObject):
         self._models: dict[str, str] = {}  # what the painter chose at servers that rest
         self._arrivals: dict[str, int] = {}
         self._limits: m.Limits | None = None
-        self._is_connected = False
+        self._is_connected = self._is_loading = False
         self._seen: Any = None
         self.desks = Desks(panel, self)
         self.recipes = Reopening(panel, self._active)
@@ -181,12 +181,13 @@ class Controller(QtCore.QObject):
             return
         model = panel.model.model
         if model is None or self._limits is None:
-            panel.notice.say(
-                tr("The server has no model that can paint: put one into its models folder.")
-                if self._is_connected
-                else tr("There is no server yet: wait until the light is green."),
-                self.press,
-            )
+            if self._is_loading:
+                why = tr("The model is loading: wait until the light is green.")
+            elif self._is_connected:
+                why = tr("The server has no model that can paint: put one into its models folder.")
+            else:
+                why = tr("There is no server yet: wait until the light is green.")
+            panel.notice.say(why, self.press)
             return
         try:
             painting = self._prepare(document, model, self._limits)
@@ -315,7 +316,7 @@ class Controller(QtCore.QObject):
     # Hearing from the server
 
     def _link_changed(self, link: LinkState) -> None:
-        self._is_connected = link.is_connected
+        self._is_connected, self._is_loading = link.is_connected, link.kind == LOADING
         self._panel.show_link(link)
         self._show_progress()
 

@@ -19,6 +19,10 @@ def test_a_reopened_recipe_paints_the_same_pixels_from_a_copy_and_from_the_file(
     choices(paint, "paints_the_same_pixels_from_a_reopened_recipe")
 
 
+def test_a_recipe_is_reopened_from_a_layer_that_was_moved(paint):
+    choices(paint, "reopens_the_recipe_of_a_layer_that_was_moved")
+
+
 def test_the_white_of_an_enlarged_canvas_is_painted_over(paint):
     choices(paint, "expands_over_the_white_of_an_enlarged_canvas")
 

@@ -11,12 +11,6 @@ PROMISES = [
     "a_layer_goes_in_and_out_with_one_undo",
     "a_layer_goes_above_the_one_named",
     "a_layer_is_read_with_its_mask_and_a_group_with_its_members",
-    "sixteen_bit",
-    "sixteen_bit_srgb",
-    "floating_point",
-    "half_float",
-    "gray",
-    "cmyk",
     "a_layer_is_left_out_without_being_hidden",
     "a_selection_is_put_back_with_its_values",
     "a_copy_of_a_layer_has_the_same_fingerprint_until_it_is_painted_on",
@@ -25,11 +19,17 @@ PROMISES = [
     "the_canvas_grows_on_every_side",
     "wrong_sizes_are_refused",
 ]
+SPACES = ["sixteen_bit", "sixteen_bit_srgb", "floating_point", "half_float", "gray", "cmyk"]
 
 
 @pytest.mark.parametrize("promise", PROMISES)
 def test_document(krita, promise):
     krita.run("document.py", promise, shared=True)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_document_in_another_space(krita, space):
+    krita.run("document_spaces.py", space, shared=True)
 
 
 def test_what_reading_and_adding_cost_is_reported(krita):

@@ -159,6 +159,62 @@ def paints_the_same_pixels_from_a_reopened_recipe():
     kt.find("seed_lock").setChecked(False)
 
 
+def reopened(doc, layer):
+    """``request = yield from reopened(...)``: the painter has gone to another layer and back."""
+    yield from paint.choose_layer(doc, paint.stack(doc)[0])
+    yield kt.until(lambda: not kt.find("reopen").isVisible(), 10, "no recipe there")
+    yield from paint.choose_layer(doc, layer)
+    doc.setSelection(None)
+    kt.type_text(kt.find("prompt"), "something else")
+    yield kt.until(lambda: kt.find("reopen").isVisible(), 10, "the button")
+    kt.click(kt.find("reopen"))
+    assert kt.find("leave_out").text() == layer.name()
+    yield paint.label("Fill")
+    with paint.Asked() as asked:
+        return asked.press()
+
+
+def move(doc, layer, parent, above):
+    """As a painter drags it in the list of layers: the same layer, somewhere else."""
+    doc.waitForDone()
+    layer.remove()
+    parent.addChildNode(layer, above)
+    doc.waitForDone()
+
+
+def reopens_the_recipe_of_a_layer_that_was_moved():
+    doc = yield from paint.picture()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    paint.press()
+    yield paint.layers(doc, 2)
+    yield from paint.painted()
+    layer = paint.stack(doc)[-1]
+    yield kt.until(lambda: paint.recipes_of(doc), 10, "the recipe")
+    first = yield from reopened(doc, layer)
+    yield from paint.add_layer(doc, "mark", 5, 5, 20, 20)
+    move(doc, layer, doc.rootNode(), paint.stack(doc)[-1])
+    assert paint.stack(doc)[-1] == layer
+    assert (yield from reopened(doc, layer)).prompt == first.prompt == "a red boat"
+    group = doc.createGroupLayer("group")
+    doc.rootNode().addChildNode(group, None)
+    move(doc, layer, group, None)
+    assert group.childNodes() == [layer]
+    request = yield from reopened(doc, layer)
+    assert (request.prompt, request.seed) == (first.prompt, first.seed)
+    assert request.selection == first.selection
+    # The new one lies above it, in the group.
+    kt.click(kt.find("press"))
+    yield paint.waits(1)
+    yield from paint.painted()
+    kt.click(kt.find("keep"))
+    yield kt.until(lambda: len(group.childNodes()) == 2, 20, "the new layer in the group")
+    assert group.childNodes()[0] == layer
+    yield kt.until(lambda: not layer.visible(), 10, "the old one to be hidden")
+    kt.find("seed_lock").setChecked(False)
+    kt.docker().panel.source.leave(())
+
+
 def expands_over_the_white_of_an_enlarged_canvas():
     doc = yield from kt.new_document(128, paint.SIDE, kt.noise(128, paint.SIDE))
     yield from paint.ready()

@@ -8,7 +8,7 @@ import paint
 from krita import Krita
 from PyQt5.QtCore import QByteArray, Qt
 from PyQt5.QtTest import QTest
-from PyQt5.QtWidgets import QAction, QApplication
+from PyQt5.QtWidgets import QAbstractButton, QAction, QApplication, QLabel
 from velatura.krita_plugin import together
 from velatura.krita_plugin.state import FIRST_STRENGTHS
 
@@ -306,6 +306,58 @@ def remembers_the_strength_of_each_action():
     paint.strength(100)
     yield paint.label("Fill")
     first_strengths()
+
+
+# The painter's word, which stands before the widget or on it; the field's, in its tooltip.
+WORDS = {
+    "strength_number": ("Strength", "denoising strength"),
+    "variants": ("Variants", "batch count"),
+    "seed": ("Seed", "seed"),
+    "soft_edge": ("Soft edge", "feather"),
+    "keep_outline": ("Keep outline", "preserve alpha"),
+    "steps": ("Steps", "steps"),
+    "guidance": ("Guidance", "guidance scale, CFG"),
+    "sampler": ("Sampler", "sampler"),
+    "clip_skip": ("Clip skip", "clip skip"),
+    "guide": ("Guides (1)", "ControlNet"),
+    "guide_kind_1": ("", "control type"),
+    "guide_layer_1": ("Layer", "control image"),
+    "guide_influence_1": ("Influence", "weight"),
+    "guide_from_1": ("From", "start"),
+    "guide_until_1": ("until", "end"),
+    "guide_trace_1": ("Trace", "preprocessor"),
+    "prompt": ("What to paint", "prompt"),
+    "avoid": ("Avoid", "negative prompt"),
+}
+
+
+def word_of(widget):
+    """On it, in it while it is empty, or on the label before it in its row."""
+    own = getattr(widget, "placeholderText", getattr(widget, "text", str))()
+    labels = [
+        each
+        for each in widget.parentWidget().findChildren(QLabel)
+        if each.text()
+        and abs(each.geometry().center().y() - widget.geometry().center().y()) < 12
+        and each.geometry().right() <= widget.geometry().left()
+    ]
+    before = max(labels, key=lambda each: each.geometry().right(), default=None)
+    return own if isinstance(widget, QAbstractButton) or before is None else before.text()
+
+
+def has_the_painters_word_before_the_fields():
+    yield from paint.picture()
+    paint.fold("guide", is_open=True)
+    kt.click(kt.find("guide_add"))
+    yield kt.until(lambda: kt.find("guide_on_1").isVisible(), 5, "the guide's row")
+    yield 200
+    found = {name: (word_of(kt.find(name)), kt.find(name).toolTip()) for name in WORDS}
+    kt.click(kt.find("guide_remove_1"))
+    paint.fold("guide", is_open=False)
+    for name, (word, term) in WORDS.items():
+        seen, tip = found[name]
+        assert seen == word or not word, (name, seen)
+        assert f"({term}" in tip or f"{term})" in tip, (name, tip)
 
 
 def paints_several_variants_where_that_is_quick():

@@ -13,6 +13,11 @@ def starts_the_server_from_the_docker():
     kt.docker()
     yield paint.light("No server", 20)
     kt.click(kt.find("start_server"))
+    # Its worker imports its libraries for seconds.
+    yield paint.light("Connected")
+    kt.click(kt.find("press"))
+    assert paint.notice().startswith("The model is loading"), paint.notice()
+    kt.click(kt.find("dismiss"))
     yield from paint.ready()
     assert not kt.find("start_server").isVisible()
     before = kt.projection_bytes(doc)

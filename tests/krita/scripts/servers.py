@@ -3,22 +3,8 @@
 import os
 
 import kt
+import paint
 from krita import Krita
-from paint import (
-    HEIGHT,
-    WIDTH,
-    X,
-    Y,
-    keeps_what_comes,
-    label,
-    layers,
-    light,
-    picture,
-    press,
-    ready,
-    stack,
-    waits,
-)
 from PyQt5.QtCore import Qt, QTimer
 from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QApplication
@@ -72,54 +58,54 @@ def is_painting():
 
 
 def switches_while_one_paints():
-    doc = yield from picture()
+    doc = yield from paint.picture()
     yield from named("studio", os.environ["KT_ADDRESS"], os.environ["KT_TOKEN"])
-    kt.select(doc, X, Y, WIDTH, HEIGHT)
-    yield label("Fill")
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
     kt.find("steps").setValue(150)
-    press("a red boat")
+    paint.press("a red boat")
     yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
 
     yield from from_menu("studio")
-    yield light("studio: Ready")
+    yield paint.light("studio: Ready")
     # What the other server paints is not shown as this one's.
     assert not is_painting()
     assert "This computer (still to come: 1)" in entries(), entries()
     kt.find("steps").setValue(4)
-    press("a blue house")
-    yield waits(1)
-    keeps_what_comes()
-    yield kt.until(lambda: len(stack(doc)) == 2, 10, "the layer of the other server")
-    assert stack(doc)[-1].name() == "a blue house (Fill)", stack(doc)[-1].name()
+    paint.press("a blue house")
+    yield paint.waits(1)
+    paint.keeps_what_comes()
+    yield kt.until(lambda: len(paint.stack(doc)) == 2, 10, "the layer of the other server")
+    assert paint.stack(doc)[-1].name() == "a blue house (Fill)", paint.stack(doc)[-1].name()
 
     # One more there, and back at once: both come from where they were asked.
     kt.find("steps").setValue(150)
-    press("a green hill")
+    paint.press("a green hill")
     yield kt.until(is_painting, 10, "painting")
     yield from from_menu("This computer")
-    yield light("Ready")
+    yield paint.light("Ready")
     assert "studio (still to come: 1)" in entries(), entries()
-    yield layers(doc, 3)
-    assert stack(doc)[-1].name() == "a red boat (Fill)", stack(doc)[-1].name()
+    yield paint.layers(doc, 3)
+    assert paint.stack(doc)[-1].name() == "a red boat (Fill)", paint.stack(doc)[-1].name()
     yield kt.until(lambda: not is_painting(), 60, "rest")
     assert kt.find("strip").count() == 0
 
     yield from from_menu("studio")
-    yield light("studio: Ready")
-    yield layers(doc, 4)
-    assert stack(doc)[-1].name() == "a green hill (Fill)", stack(doc)[-1].name()
+    yield paint.light("studio: Ready")
+    yield paint.layers(doc, 4)
+    assert paint.stack(doc)[-1].name() == "a green hill (Fill)", paint.stack(doc)[-1].name()
     yield kt.until(lambda: not is_painting(), 60, "rest")
     assert not any("still to come" in entry for entry in entries()), entries()
 
 
 def is_with_the_chosen_server_after_a_restart():
     kt.docker()
-    yield light("studio: Ready")
+    yield paint.light("studio: Ready")
     assert entries()[:2] == ["This computer", "studio"], entries()
 
 
 def says_what_keeps_a_server_away():
-    yield from ready()
+    yield from paint.ready()
     address, token = os.environ["KT_ADDRESS"], os.environ["KT_TOKEN"]
     yield from named("studio", address, "x" * 43)
     yield from from_menu("studio")
@@ -130,7 +116,7 @@ def says_what_keeps_a_server_away():
     assert not kt.find("start_server").isVisible()
     dialog = yield from settings()
     write(dialog, "server_token", token)
-    yield light("studio: Ready")
+    yield paint.light("studio: Ready")
     assert not why.isVisible()
     for wrong, words in (("no such place", "The address must be"), ("127.0.0.1:1", "Nothing")):
         write(dialog, "server_address", wrong)
@@ -140,25 +126,25 @@ def says_what_keeps_a_server_away():
     yield kt.until(lambda: said.isVisible(), 5, "the sentence in the settings")
     # Taken off the list, this computer's own paints again.
     kt.click(kt.find("server_remove", inside=dialog))
-    yield light("Ready")
+    yield paint.light("Ready")
     dialog.close()
     assert not QApplication.activeModalWidget()
 
 
 def starts_the_server_and_tells_when_it_can_paint():
     kt.docker()
-    yield light("No server", 20)
+    yield paint.light("No server", 20)
     told = []
     kt.docker().servers.told.connect(told.append)
     yield from from_menu("Start server")
-    yield light("Ready")
+    yield paint.light("Ready")
     assert told == ["The model is loaded: Velatura can paint."], told
     assert not kt.find("start_server").isVisible()
     assert not any(entry == "Start server" for entry in entries())
 
 
 def sets_what_it_begins_with():
-    yield from ready()
+    yield from paint.ready()
     dialog = yield from settings()
     kt.find("default_variants", inside=dialog).setValue(4)
     write(dialog, "default_refine", "61")
@@ -183,11 +169,11 @@ def quits():
 
 def begins_with_what_was_set():
     kt.docker()
-    yield light("Ready")
+    yield paint.light("Ready")
     assert kt.find("soft_edge").value() == 9
     assert kt.find("variants").value() == 2, "the painter's last choice is remembered"
-    doc = yield from picture()
-    yield label("Refine")
+    doc = yield from paint.picture()
+    yield paint.label("Refine")
     assert kt.find("strength_number").value() == 61
     dialog = yield from settings()
     assert kt.find("history_mb", inside=dialog).value() == 12
@@ -199,7 +185,7 @@ def begins_with_what_was_set():
 
 def says_that_its_settings_were_damaged():
     kt.docker()
-    yield light("Ready")
+    yield paint.light("Ready")
     assert kt.find("notice").text().startswith("settings.json is damaged: it is kept as settings.")
     assert kt.find("variants").value() == 0
     yield from sets_what_it_begins_with()

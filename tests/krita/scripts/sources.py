@@ -1,9 +1,12 @@
-"""What is painted over: selections, sources and guides, and what Krita keeps from us."""
+"""What is painted over: selections and sources, and what Krita keeps from us."""
+
+import os
 
 import kt
 import paint
 from krita import InfoObject, Selection
 from PyQt5.QtCore import QByteArray
+from PyQt5.QtGui import QColor, QImage
 from velatura.krita_plugin.images import swap_red_blue
 
 
@@ -67,8 +70,26 @@ def says_that_a_layer_is_isolated_before_it_is_sent():
             request = asked.press()
         whole = bytes(layer.pixelData(0, 0, paint.SIDE, paint.SIDE))
         assert request.surroundings.data == swap_red_blue(whole, paint.SIDE, paint.SIDE)
+        # Its own selection counts as well, and both are said.
+        values = kt.gradient(paint.WIDTH, paint.HEIGHT)
+        kt.select_mask(doc, *paint.AREA, values)
+        yield paint.label("Fill")
+        paint.trigger("add_new_selection_mask")
+        yield kt.until(lambda: doc.selection() is None, 10, "the selection to become the layer's")
+        yield remark("A layer is isolated")
+        yield remark("is the selection")
+        with paint.Asked() as asked:
+            request = asked.press()
+        at = request.region
+        whole = bytes(layer.pixelData(at.x, at.y, at.width, at.height))
+        assert request.surroundings.data == swap_red_blue(whole, at.width, at.height)
+        expected = crop_of(paint.mask_of(*paint.AREA, values), at.x, at.y, at.width, at.height)
+        assert request.selection.data == expected
     finally:
         paint.trigger("isolate_active_layer")
+    yield kt.until(lambda: "isolated" not in kt.find("remark").text(), 10, "it to be seen again")
+    yield remark("is the selection")
+    paint.trigger("deselect")
     yield no_remark()
 
 
@@ -173,6 +194,20 @@ def copies(doc):
     return copy
 
 
+def files(doc):
+    """A file layer: a picture beside the document, drawn a little later."""
+    path = os.path.join(os.environ["KT_FOLDER"], "file.png")
+    image = QImage(paint.SIDE, paint.SIDE, QImage.Format_ARGB32)
+    image.fill(0)
+    for y in range(paint.Y, paint.Y + 20):
+        for x in range(paint.X, paint.X + 30):
+            image.setPixelColor(x, y, QColor(3 * x % 256, 5 * y % 256, 90))
+    assert image.save(path)
+    layer = doc.createFileLayer("file", path, "None")
+    doc.rootNode().addChildNode(layer, None)
+    return layer
+
+
 def beyond(doc):
     """Paint of every alpha, some of it outside the canvas."""
     layer = papers(doc, "beyond", 8)
@@ -203,10 +238,10 @@ def kept_layers(doc):
     return len(doc.topLevelNodes())
 
 
-def paints_over_every_kind_of_layer_or_says_what_to_do():
+def paints_over_every_kind_of_layer():
     doc = yield from paint.picture()
     paint.paint_from("layer")
-    for make in (groups, vectors, fills, clipped, locked, copies, beyond):
+    for make in (groups, vectors, fills, clipped, locked, copies, files, beyond):
         layer = make(doc)
         doc.waitForDone()
         yield from paint.choose_layer(doc, layer)
@@ -234,18 +269,26 @@ def paints_over_every_kind_of_layer_or_says_what_to_do():
             # Krita 5.1 can crash when the second goes while it draws what the first has left.
             doc.waitForDone()
             yield 200
-    layer = yield from paint.add_layer(doc, "mark", *paint.AREA)
-    paint.trigger("add_new_transparency_mask")
-    yield kt.until(layer.childNodes, 10, "the mask")
-    mask = layer.childNodes()[0]
-    mask.setName("see")
-    yield from paint.choose_layer(doc, mask)
-    with paint.Asked() as asked:
-        assert asked.press() is None
-        assert paint.notice().startswith('"see" is a mask: choose its layer'), paint.notice()
-        kt.click(kt.find("dismiss"))
-        paint.paint_from("visible")
-        assert asked.press() is not None, paint.notice()
+
+
+def says_what_to_do_where_a_mask_is_active():
+    doc = yield from paint.picture()
+    for kind in ("transparency", "colorize"):
+        layer = yield from paint.add_layer(doc, kind, *paint.AREA)
+        paint.trigger(f"add_new_{kind}_mask")
+        yield kt.until(layer.childNodes, 10, "the mask")
+        mask = layer.childNodes()[0]
+        assert mask.type() == f"{kind}mask"
+        mask.setName("see")
+        yield from paint.choose_layer(doc, mask)
+        yield paint.label("Refine")
+        paint.paint_from("layer")
+        with paint.Asked() as asked:
+            assert asked.press() is None
+            assert paint.notice().startswith('"see" is a mask: choose its layer'), paint.notice()
+            kt.click(kt.find("dismiss"))
+            paint.paint_from("visible")
+            assert asked.press() is not None, paint.notice()
 
 
 def takes_a_groups_selection_mask_where_krita_does():
@@ -308,88 +351,3 @@ def gives_a_picture_back_that_a_locked_group_refuses():
     inside, made = group.childNodes()
     assert (inside.name(), made.name()) == ("inside", "Refine")
     paint.paint_from("visible")
-
-
-# --- guides ----------------------------------------------------------------------------------------
-
-
-def set_guide(number, kind, layer, influence, start, until):
-    kt.click(kt.find("guide_add"))
-    yield kt.until(lambda: kt.find(f"guide_on_{number}").isVisible(), 5, "the guide's row")
-    paint.choose(f"guide_kind_{number}", kind)
-    paint.choose(f"guide_layer_{number}", layer)
-    for name, value in (("influence", influence), ("from", start), ("until", until)):
-        kt.find(f"guide_{name}_{number}").setValue(value)
-
-
-def remove_guides():
-    for row in list(kt.docker().panel.guide.rows):
-        kt.click(row.remove)
-
-
-def sends_guides_as_they_are_set_and_brings_them_back():
-    doc = yield from paint.picture()
-    plain = kt.projection_bytes(doc)
-    hidden = yield from paint.add_layer(doc, "hidden", 33, 21, 71, 53, 11)
-    hidden.setVisible(False)
-    off = yield from paint.add_layer(doc, "off", 101, 31, 71, 53, 12)
-    with_off = kt.projection_bytes(doc)
-    seen = yield from paint.add_layer(doc, "seen", 71, 91, 71, 53, 13)
-    doc.refreshProjection()
-    yield 200
-    tree, rows, shown = kt.layer_tree(doc), kt.history(), kt.projection_bytes(doc)
-    assert len({plain, with_off, shown}) == 3
-    yield paint.label("Refine")
-    paint.fold("guide", is_open=True)
-    ids = {node.name(): node.uniqueId().toString() for node in (hidden, off, seen)}
-    yield from set_guide(1, "line", ids["hidden"], 60, 10, 80)
-    yield from set_guide(2, "depth", ids["seen"], 130, 0, 45)
-    yield from set_guide(3, "pose", "derived", 100, 0, 100)
-    yield from set_guide(4, "scribble", ids["off"], 100, 0, 100)
-    kt.click(kt.find("guide_on_4"))
-    with paint.Asked() as asked:
-        request = asked.press()
-    assert request is not None, paint.notice()
-    assert request.surroundings.data == with_off, "a guide that is on is no part of the source"
-
-    def pixels(node):
-        side = paint.SIDE
-        return swap_red_blue(bytes(node.pixelData(0, 0, side, side)), side, side)
-
-    sent = [
-        (c.kind, c.picture and c.picture.data, c.weight, c.start, c.end) for c in request.controls
-    ]
-    assert sent == [
-        ("line", pixels(hidden), 0.6, 0.1, 0.8),
-        ("depth", pixels(seen), 1.3, 0.0, 0.45),
-        ("pose", None, 1.0, 0.0, 1.0),
-    ]
-    assert (kt.layer_tree(doc), kt.history(), kt.projection_bytes(doc)) == (tree, rows, shown)
-    assert [hidden.visible(), off.visible(), seen.visible()] == [False, True, True]
-
-    # The recipe has them all, and the numbers of the one that was off.
-    guides = kt.docker().panel.guide.guides
-    paint.press()
-    yield paint.layers(doc, 5)
-    yield from paint.painted()
-    yield kt.until(lambda: paint.recipes_of(doc), 10, "the recipe")
-    remove_guides()
-    yield from paint.choose_layer(doc, paint.stack(doc)[-1])
-    yield kt.until(lambda: kt.find("reopen").isVisible(), 10, "the button")
-    kt.click(kt.find("reopen"))
-    assert kt.docker().panel.guide.guides == guides
-    assert kt.find("leave_out").text() == "a red boat (Refine)"
-
-    # Trace: what is visible without the guides, and without what is left out.
-    yield kt.until(lambda: kt.find("guide_trace_1").isVisible(), 5, "the rows")
-    kt.click(kt.find("guide_trace_1"))
-    yield paint.layers(doc, 6)
-    traced = paint.stack(doc)[-1]
-    yield kt.until(lambda: paint.notice(), 10, "where the map is")
-    kt.click(kt.find("dismiss"))
-    assert not traced.visible()
-    assert pixels(traced) == with_off
-    assert kt.find("guide_layer_1").currentData() == traced.uniqueId().toString()
-    remove_guides()
-    kt.docker().panel.source.leave(())
-    paint.fold("guide", is_open=False)
