@@ -50,7 +50,7 @@ from velatura.server.worker.passes import Pass, Recorded, through
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.quick import is_small, quick
+from velatura.server.worker.quick import is_small, quick, quick_ends
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools
@@ -102,6 +102,8 @@ class Engine:
         self._passes: dict[tuple[Any, ...], Pass] = {}
         # By model, for ordinary jobs.
         self._recorded: dict[str, Recorded] = {}
+        # By model, for live painting: both ends of its tiny autoencoder.
+        self._ends: dict[str, list[Callable[..., torch.Tensor]]] = {}
         # By canvas, with what they hold of the shelf.
         self._painters: dict[str, tuple[LivePainter, frozenset[Key]]] = {}
 
@@ -251,6 +253,7 @@ class Engine:
             unet = self._live_unet(folder, loaded, named, ready)
         key = (loaded.name, named.loras)
         run = self._passes[key] = self._passes.get(key) or quick(unet)
+        ends = self._ends[loaded.name] = self._ends.get(loaded.name) or quick_ends(loaded.tiny_vae)
         nets = [
             for_kind(self._controls.net(settings.model, c.kind, loaded.dtype, report), c.kind)
             for c in settings.controls
@@ -258,7 +261,7 @@ class Engine:
         skip = skipped(settings.clip_skip, loaded)
         with self._dressed(loaded, ready, skip) as (embed, _):
             tools = make_live_tools(
-                settings, plan, loaded, unet, run, prompts, nets, embed, self._controls.map
+                settings, plan, loaded, unet, run, ends, prompts, nets, embed, self._controls.map
             )
         painter = LivePainter(settings, plan, tools)
         self._painters[settings.job] = painter, self._shelf.in_use
@@ -326,6 +329,7 @@ class Engine:
                 run.close()
         if kind == MODEL:
             self._recorded.pop(name, None)
+            self._ends.pop(name, None)
             self._previews.drop(name)
             for other in tuple(self._shelf):
                 if other[1] == name:
@@ -349,6 +353,7 @@ class Engine:
             self._addons,
             self._passes,
             self._recorded,
+            self._ends,
             self._painters,
         )
         for cache in caches:

@@ -49,6 +49,7 @@ class LiveTools:
 
     unet      the model's, the one with few-step weights where it has them
     run       a pass of it
+    ends      a tiny autoencoder's encoder and decoder, as Incremental ones; none without
     prompt    embeddings (1 or 2, tokens, width): with guidance the negative ones come first
     pooled    the same as one vector each, of a family whose UNet is told them (SDXL)
     alphas    the noise schedule's cumulative alphas, one for each training step
@@ -59,6 +60,7 @@ class LiveTools:
     loaded: Loaded
     unet: torch.nn.Module
     run: Pass
+    ends: Sequence[Callable[..., torch.Tensor]]
     prompt: torch.Tensor
     pooled: torch.Tensor | None
     alphas: Sequence[float]
@@ -82,8 +84,7 @@ class LiveModel:
             c.net if isinstance(c.net, UnionNet) else Incremental(c.net) for c in tools.controls
         ]
         self._whole = Rect(0, 0, size.width // LATENT_CELL, size.height // LATENT_CELL)
-        tiny = tools.loaded.tiny_vae
-        self._ends = [] if tiny is None else [Incremental(tiny.encoder), Incremental(tiny.decoder)]
+        self._ends = tools.ends
         # Latents (1, 4, H, W) float32 of what was taken in and of what was painted.
         shape = (1, 4, self._whole.height, self._whole.width)
         self._clean, self._painted = (torch.zeros(shape, device=tools.loaded.device) for _ in "ab")

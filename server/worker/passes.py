@@ -116,25 +116,58 @@ class Recorded:
 
     def _record(self, given: Given) -> Any:
         run = plain(self._unet)
+        # What layers keep has sizes of its own, and then they keep those of the way down.
+        tensors = tensors_of(given if given.kept else _resized(given, _ODD))
+        return _recording(self._unet, lambda *now: run(with_tensors(given, now)), tensors)
 
-        class Flat(torch.nn.Module):
-            def __init__(self, unet: torch.nn.Module) -> None:
-                super().__init__()
-                self.unet = unet
 
-            def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-                return run(with_tensors(given, tensors))
+class RecordedParts:
+    """An end of an autoencoder, of which passes over parts of a picture are recorded.
 
-        with warnings.catch_warnings(), torch.no_grad():
-            # It tells of what depends on sizes, and that torch.export and torch.compile are preferred.
-            # An exported graph is walked by Python: the starter's pass over a part of a picture took
-            # 10.2 ms so, 7.0 replayed and 12.8 as it is. A compiler is what people who paint on a CPU
-            # rarely have, and takes minutes.
-            warnings.simplefilter("ignore")
-            # What layers keep has sizes of its own, and then they keep those of the way down.
-            arguments = tensors_of(given if given.kept else _resized(given, _ODD))
-            recorded = torch.jit.trace(Flat(self._unet).eval(), arguments, check_trace=False)
-            return torch.jit.freeze(recorded)
+    It is called as its ``net`` is, an Incremental one; without what layers keep ``net`` runs itself.
+    """
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        self._net = net
+        self._recordings: dict[torch.dtype, Any] = {}
+
+    def __call__(
+        self, x: torch.Tensor, kept: Sequence[torch.Tensor] = (), is_part: bool = False
+    ) -> torch.Tensor:
+        if not is_part:
+            whole: torch.Tensor = self._net(x, kept=kept)
+            return whole
+        if x.dtype not in self._recordings:
+
+            def run(x: torch.Tensor, *kept: torch.Tensor) -> Any:
+                return self._net(x, kept=kept, is_part=True)
+
+            self._recordings[x.dtype] = _recording(self._net, run, (x, *kept))
+        with torch.jit.optimized_execution(False):
+            part: torch.Tensor = self._recordings[x.dtype](x, *kept)
+            return part
+
+
+def _recording(
+    net: torch.nn.Module, run: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...]
+) -> Any:
+    """``run``, a function of ``tensors`` that runs ``net``, without Python."""
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            return run(*tensors)
+
+    with warnings.catch_warnings(), torch.no_grad():
+        # It tells of what depends on sizes, and that torch.export and torch.compile are preferred.
+        # An exported graph is walked by Python: the starter's pass over a part of a picture took
+        # 10.2 ms so, 7.0 replayed and 12.8 as it is. A compiler is what people who paint on a CPU
+        # rarely have, and takes minutes.
+        warnings.simplefilter("ignore")
+        return torch.jit.freeze(torch.jit.trace(Flat().eval(), tensors, check_trace=False))
 
 
 @contextmanager

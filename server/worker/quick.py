@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from velatura.server.worker import cuda
 from velatura.server.worker.incremental import Incremental
-from velatura.server.worker.passes import Pass, Recorded, plain
+from velatura.server.worker.passes import Pass, Recorded, RecordedParts, plain
 
 # Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
 _SMALL = 50_000_000
@@ -24,3 +26,12 @@ def quick(unet: torch.nn.Module) -> Pass:
         return cuda.graphed(unet)
     parts = Incremental(unet)
     return Recorded(parts) if is_small(unet) else plain(parts)
+
+
+def quick_ends(tiny: torch.nn.Module | None) -> list[Callable[..., torch.Tensor]]:
+    """The encoder and the decoder of a tiny autoencoder, if there is one; see Incremental."""
+    if tiny is None:
+        return []
+    ends = [Incremental(tiny.encoder), Incremental(tiny.decoder)]
+    is_cpu = next(tiny.parameters()).device.type == "cpu"
+    return [RecordedParts(end) if is_cpu else end for end in ends]

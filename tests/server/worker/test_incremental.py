@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel
+from diffusers import AutoencoderTiny, ControlNetModel
 from live_painting import Easel, opened
 from painting import scenery
 from unet_inputs import given
@@ -15,7 +15,8 @@ from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker import live_model
 from velatura.server.worker.incremental import Incremental, Memory, layers_of
-from velatura.server.worker.passes import Given, Recorded, plain
+from velatura.server.worker.live_plan import times
+from velatura.server.worker.passes import Given, Recorded, RecordedParts, plain
 
 # An odd side: its halves are rounded up.
 HEIGHT, WIDTH = 19, 24
@@ -80,6 +81,27 @@ def test_parts_that_cover_it_again_and_again_end_where_the_whole_is(unet):
             cut(made, rect).copy_(run(part_of(other, rect, memory)))
         apart.append(float((made - expected).abs().max()))
     assert apart[-1] < 0.02 * apart[0]
+
+
+@pytest.mark.parametrize("end", ["encoder", "decoder"])
+@torch.no_grad()
+def test_one_recording_of_an_autoencoders_end_serves_every_part(end):
+    widths = {f"{one}_block_out_channels": (8, 8, 8, 8) for one in ("encoder", "decoder")}
+    tiny = AutoencoderTiny(**widths).eval()
+    net, scale, channels = getattr(tiny, end), *((8, 3) if end == "encoder" else (1, 4))
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.rand(1, channels, scale * HEIGHT, scale * WIDTH, generator=generator)
+    layers = layers_of(net, picture)
+    made = []
+    for run in (Incremental(net), RecordedParts(Incremental(net))):
+        memory = Memory(layers, times(WHOLE, scale))
+        for number, part in enumerate((WHOLE, *PARTS)):
+            rect = times(part, scale)
+            made.append(run(cut(picture, rect) + number, **memory.told(rect)[0]))
+    half = len(made) // 2
+    for plain_one, recorded in zip(made[:half], made[half:], strict=True):
+        assert torch.allclose(plain_one, recorded, atol=1e-6)
+    assert len(run._recordings) == 1
 
 
 @torch.no_grad()
