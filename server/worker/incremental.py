@@ -179,7 +179,7 @@ def layers_of(net: torch.nn.Module, *given: Any, **named: Any) -> list[Layer]:
 class Memory:
     """What ``layers`` keep of passes over latents of the size of ``whole``, for each of so many times.
 
-    wider  cells of levels 1, 2, ... by which a part reaches beyond those of the level above; then none
+    wider  cells of each deeper level by which a part reaches beyond those of the level above
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Memory:
         layers: Sequence[Layer],
         whole: Rect,
         times: int = 1,
-        wider: Sequence[int] = (),
+        wider: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         self._layers, self._whole, self._wider = layers, whole, wider
@@ -223,8 +223,7 @@ class Memory:
         given: list[list[torch.Tensor]] = [[] for _ in self._beside[0]]
         ranges = {level: _at(rect, level) for level in _LEVELS if level <= 0}
         for level in range(1, _LEVELS.stop):
-            by = self._wider[level - 1] if level <= len(self._wider) else 0
-            ranges[level] = _grown(_at(ranges[level - 1], 1), by, _at(self._whole, level))
+            ranges[level] = _grown(_at(ranges[level - 1], 1), self._wider, _at(self._whole, level))
         for layer, kept, beside in zip(self._layers, self._kept, self._beside, strict=True):
             views = [one.unbind() for one in _views(layer, kept, ranges)]
             for now, more, *seen in zip(given, beside, *views, strict=True):
