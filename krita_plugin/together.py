@@ -16,6 +16,7 @@ from krita import Krita
 from .document import Document
 from .painting import Painting
 from .qt import QtCore, QtWidgets
+from .view import take_gl
 
 _HISTORY = "History"
 _UNDO, _REDO = "edit_undo", "edit_redo"
@@ -79,6 +80,7 @@ class Together(QtCore.QObject):
             yield
             return
         with self.rows(document, 2):
+            take_gl()
             document.resize_canvas(canvas)
             yield
 
@@ -146,6 +148,7 @@ class Together(QtCore.QObject):
         elif last is not None and last[0] == group.document and self._tries:
             # Krita passes over an undo while it still draws the one before.
             group.document.wait_for_idle()
+            take_gl()
             Krita.instance().action(_UNDO if last[1] > row else _REDO).trigger()
             self._tries -= 1
             self._soon.start(_AGAIN)

@@ -114,6 +114,17 @@ def active_view() -> View | None:
     return None
 
 
+def take_gl() -> None:
+    """Make the active canvas's OpenGL context the current one, before the canvas gets another size.
+
+    Krita 5.1 makes the textures of the new size in whatever context is current, and ends itself
+    where there is none: a window that was closed leaves none.
+    """
+    view = active_view()
+    if view is not None and hasattr(view.widget, "makeCurrent"):  # it is drawn by OpenGL
+        view.widget.makeCurrent()
+
+
 def _scrolled(widget: QtWidgets.QWidget) -> tuple[int, int]:
     above = widget.parentWidget()
     while above is not None and not isinstance(above, QtWidgets.QAbstractScrollArea):

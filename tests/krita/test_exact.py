@@ -68,6 +68,10 @@ def test_a_closed_window_leaves_no_thread_and_no_connection_and_its_picture_wait
     exact("ends_what_a_closed_window_had", "windows.py")
 
 
+def test_the_canvas_is_enlarged_where_no_gl_context_is_current(exact):
+    exact("enlarges_where_no_gl_context_is_current")
+
+
 def test_the_picture_so_far_of_a_larger_canvas_lies_where_it_will(exact):
     exact("shows_the_picture_so_far_over_the_canvas_to_be")
 

@@ -9,7 +9,9 @@ import kt
 import paint
 from krita import Krita
 from PyQt5.QtCore import QByteArray, Qt
+from PyQt5.QtGui import QOpenGLContext
 from PyQt5.QtWidgets import QAction, QWidget
+from velatura.krita_plugin import together, view
 from velatura.krita_plugin.document import Document
 from velatura.krita_plugin.images import swap_red_blue
 
@@ -345,6 +347,40 @@ def keeps_to_the_drawing_that_was_painted():
 
 
 # --- enlarging -------------------------------------------------------------------------------------
+
+
+def enlarges_where_no_gl_context_is_current():
+    """As a window that was closed leaves it, until Krita draws again."""
+    doc = yield from kt.new_document(WIDTH, HEIGHT, muted(WIDTH, HEIGHT))
+    yield from paint.ready()
+    kt.find("press_more").menu().findChild(QAction, "choose_expand").trigger()
+    yield paint.label("Expand")
+    kt.find("enlarge_by").setValue(300)
+    kt.click(kt.find("enlarge_left"))
+    paint.press("deep")
+    yield paint.waits(1)
+    yield from paint.painted()
+    take_gl, taken = together.take_gl, []
+
+    def after_a_closed_window():
+        view.active_view().widget.doneCurrent()
+        assert QOpenGLContext.currentContext() is None
+        take_gl()
+        taken.append(QOpenGLContext.currentContext())
+
+    together.take_gl = after_a_closed_window
+    try:
+        kt.click(kt.find("keep"))
+        yield kt.until(lambda: len(paint.stack(doc)) == 2, 20, "the layer")
+        rows = kt.docker().controller.results.together
+        yield kt.until(lambda: rows.is_settled, 10, "the rows of the History")
+        assert doc.width() == WIDTH + 300
+        Krita.instance().action("edit_undo").trigger()
+        yield kt.until(lambda: doc.width() == WIDTH, 10, "one undo for both")
+        yield from settled(doc)
+        assert len(taken) >= 2, "it was not taken for both sizes"
+    finally:
+        together.take_gl = take_gl
 
 
 def shows_the_picture_so_far_over_the_canvas_to_be():
