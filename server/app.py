@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from velatura.protocol.discovery import Running
 
 from . import __version__
+from .allocation import keep_freed_memory
 from .gateway import Gateway
 from .lives import Lives
 from .log import open_log
@@ -35,6 +36,7 @@ def serve(
 
     Raises StartError when the server cannot start.
     """
+    keep_freed_memory()
     presence = Presence(settings.folder)
     presence.claim()
     try:

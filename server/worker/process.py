@@ -26,6 +26,7 @@ from velatura.protocol.codec import decode, encode
 from velatura.protocol.discovery import data_folder
 from velatura.protocol.errors import ProtocolError
 from velatura.protocol.sentences import words_of
+from velatura.server.allocation import keep_freed_memory
 
 from .errors import JobError
 from .live_canvas import LiveCanvas
@@ -237,6 +238,7 @@ def main(make_engine: Callable[[], Engine]) -> None:
             while view:
                 view = view[output.write(view) :]
 
+    keep_freed_memory()
     _loop(make_engine(), inbox, emit)
 
 

@@ -111,7 +111,7 @@ class InstantEngine:
                 revision=task.revision,
                 x=rect.x,
                 y=rect.y,
-                picture=Image(rect.width, rect.height, "rgba8", pixels.tobytes()),
+                picture=Image(rect.width, rect.height, "rgba8", memoryview(pixels).cast("B")),
             )
         )
 
