@@ -18,7 +18,9 @@ from velatura.krita_plugin.document import Document, active_document
 from velatura.krita_plugin.link import Link
 from velatura.krita_plugin.live_area import LiveChoice
 from velatura.krita_plugin.live_desk import LiveDesk
+from velatura.krita_plugin.live_keeper import LiveKeeper
 from velatura.krita_plugin.results import Results
+from velatura.krita_plugin.strokes import Strokes
 from velatura.krita_plugin.ui.panel import Panel
 from velatura.krita_plugin.ui.progress import Picture
 from velatura.protocol.discovery import data_folder
@@ -196,7 +198,7 @@ def live():
         found = active_document()
         return None if found is None else TimedDocument(found._handle)
 
-    desk = TimedDesk(panel, link, active)
+    desk = TimedDesk(panel, link, active, LiveKeeper(panel, Strokes()))
     send = link.send_live
     link.send_live = lambda message: (sent.append(type(message).__name__), send(message))
     link.live.connect(heard.append)
