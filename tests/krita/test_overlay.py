@@ -16,6 +16,10 @@ def test_it_lets_the_pen_through_and_makes_way_for_it(krita):
     krita.run("overlay.py", "lets_the_pen_through_and_makes_way_for_it", shared=True)
 
 
+def test_it_makes_way_for_a_tablets_pen(krita):
+    krita.run("overlay.py", "makes_way_for_a_tablets_pen", shared=True)
+
+
 def test_it_is_seen_over_its_own_document_only_and_ends_with_the_view(krita):
     krita.run("overlay.py", "belongs_to_its_document", shared=True)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import kt
 from krita import InfoObject, Krita
-from PyQt5.QtCore import QPoint
-from PyQt5.QtGui import QColor, QImage, QPainter
-from PyQt5.QtWidgets import QMdiArea
+from PyQt5.QtCore import QEvent, QPoint, QPointF, Qt
+from PyQt5.QtGui import QColor, QImage, QPainter, QTabletEvent
+from PyQt5.QtWidgets import QApplication, QMdiArea
 from velatura.krita_plugin.document import active_document
 from velatura.krita_plugin.overlay import Overlay
 from velatura.krita_plugin.view import active_view
@@ -193,6 +193,37 @@ def lets_the_pen_through_and_makes_way_for_it():
     yield from kt.stroke(points, up=False)
     yield kt.until(lambda: sheet.presence == 0, 5, "the picture to go")
     yield from kt.stroke([])
+    yield kt.until(lambda: len(kt.history()) == len(rows) + 1, 10, "the stroke")
+    assert kt.projection_bytes(doc) != before
+    yield kt.until(lambda: sheet.presence == 1, 5, "the picture to come back")
+    over.hide()
+
+
+def makes_way_for_a_tablets_pen():
+    """As Qt hears of a tablet: the window gets events with a pressure, and no button of a mouse."""
+    doc = yield from painted()
+    over = overlay()
+    sheet = over._sheet
+    before, rows = kt.projection_bytes(doc), kt.history()
+    view = active_view()
+    window = view.widget.window().windowHandle()
+
+    def pen(kind, x):
+        there = view.widget.mapToGlobal(view.to_widget().map(QPoint(x, 100)))
+        down = Qt.NoButton if kind == QEvent.TabletRelease else Qt.LeftButton
+        event = QTabletEvent(
+            *(kind, QPointF(window.mapFromGlobal(there)), QPointF(there)),
+            *(QTabletEvent.Stylus, QTabletEvent.Pen, 0.8, 0, 0, 0.0, 0.0, 0, Qt.NoModifier, 7),
+            *(Qt.NoButton if kind == QEvent.TabletMove else Qt.LeftButton, down),
+        )
+        QApplication.sendEvent(window, event)
+
+    pen(QEvent.TabletPress, 80)
+    yield kt.until(lambda: sheet.presence == 0, 5, "the picture to go")
+    for x in range(90, 210, 10):
+        pen(QEvent.TabletMove, x)
+        yield 10
+    pen(QEvent.TabletRelease, 200)
     yield kt.until(lambda: len(kt.history()) == len(rows) + 1, 10, "the stroke")
     assert kt.projection_bytes(doc) != before
     yield kt.until(lambda: sheet.presence == 1, 5, "the picture to come back")
