@@ -20,11 +20,13 @@ guidance = 6.5
 
 def painted_layer(doc):
     """``pixels, recipe = yield from painted_layer(doc)``; the layer is taken back again."""
+    before = set(paint.recipes_of(doc))
     paint.press("a house")
     yield paint.layers(doc, 2)
     yield from paint.painted()
-    names = [name for name in doc.annotationTypes() if name.startswith("velatura/recipe/")]
-    kept = json.loads(bytes(doc.annotation(names[-1])))
+    yield kt.until(lambda: set(paint.recipes_of(doc)) - before, 30, "the layer's recipe")
+    (name,) = set(paint.recipes_of(doc)) - before
+    kept = json.loads(bytes(doc.annotation(name)))
     pixels = bytes(paint.stack(doc)[-1].pixelData(0, 0, paint.SIDE, paint.SIDE))
     yield from kt.undo(doc)
     yield paint.layers(doc, 1)
