@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from benchmarks.in_krita import krita
 
-TESTS = Path(__file__).parent.parent / "tests"
 GOAL_MS = 16.0
 LIVE_GOAL_MS = 8.0
 REST_GOAL = 0.01
@@ -32,15 +31,13 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def run_krita(rounds: int) -> dict[str, Any]:
     """Every single figure of every round."""
-    sys.path[:0] = [str(TESTS / "krita"), str(TESTS / "server")]
-    from harness import ServerProcess
-    from krita_harness import INSTALL, Installation, missing
+    with (
+        tempfile.TemporaryDirectory(prefix="velatura-", ignore_cleanup_errors=True) as folder,
+        krita(Path(folder) / "krita") as installation,
+    ):
+        from harness import ServerProcess
 
-    if missing():
-        sys.exit(f"This needs {' and '.join(missing())}: {INSTALL}")
-    with tempfile.TemporaryDirectory(prefix="velatura-", ignore_cleanup_errors=True) as folder:
         server = ServerProcess(Path(folder) / "velatura").start()
-        installation = Installation(Path(folder) / "krita")
         try:
             env = {"VELATURA_HOME": str(server.folder), "KT_ROUNDS": str(rounds)}
             return {
@@ -48,7 +45,6 @@ def run_krita(rounds: int) -> dict[str, Any]:
                 **installation.run("gui_hold.py", "live", env=env, timeout=500).values,
             }
         finally:
-            installation.close()
             server.stop()
 
 

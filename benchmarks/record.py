@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -20,27 +19,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Picture
 
+from benchmarks.in_krita import krita
 from benchmarks.live import LEAST_CHANGE, SESSION
 
-TESTS = Path(__file__).parent.parent / "tests"
 SIDE = 1024
 
 
 def frames(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
     """What Krita's canvas held, (SIDE, SIDE, 3) uint8, and when, in ms."""
-    sys.path[:0] = [str(TESTS / "krita"), str(TESTS / "server")]
-    from krita_harness import INSTALL, Installation, missing
-
-    if missing():
-        sys.exit(f"This needs {' and '.join(missing())}: {INSTALL}")
     taken = folder / "frames"
     taken.mkdir()
-    installation = Installation(folder / "krita")
-    try:
+    with krita(folder / "krita") as installation:
         env = {"KT_FRAMES": str(taken), "VELATURA_HOME": str(folder / "velatura")}
         installation.run("recording.py", env=env, timeout=300)
-    finally:
-        installation.close()
     for path in sorted(taken.iterdir()):
         bgra = np.frombuffer(zlib.decompress(path.read_bytes()), np.uint8)
         yield int(path.name), bgra.reshape(SIDE, SIDE, 4)[..., 2::-1]

@@ -63,9 +63,9 @@ def depth_of(
 ) -> tuple[torch.Tensor, str]:
     """What the UNet is shown, (2, 1, h/8, w/8) float32 in -1..1, nearer is larger; and a note.
 
-    First what it is shown with the negative prompt, then with the prompt; see ``models.depth.weighed``. It is the
-    guide of ``request`` where it has one, else what ``estimate`` or ``control_map`` derive from the
-    picture. Raises ModelError (``missing_weights``) when neither can.
+    First what it is shown with the negative prompt, then with the prompt (``models.depth.weighed``).
+    It is the guide of ``request`` where it has one, else what ``estimate`` or ``control_map`` derive
+    from the picture. Raises ModelError (``missing_weights``) when neither can.
     """
     control = next(iter(request.controls), None)
     if control is not None and control.picture is not None:

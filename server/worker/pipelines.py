@@ -23,6 +23,7 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 from velatura.models.families.base import Loaded
+from velatura.server.worker.passes import GUIDANCE
 
 
 class _Started:
@@ -113,7 +114,7 @@ def told_guidance(unet: torch.nn.Module, guidance: float) -> Iterator[None]:
     told = guidance_embedding(unet, guidance)
 
     def tell(_: Any, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return inputs, {**named, "timestep_cond": told.to(inputs[0])}
+        return inputs, {**named, GUIDANCE: told.to(inputs[0])}
 
     handle = unet.register_forward_pre_hook(tell, with_kwargs=True)
     try:

@@ -5,25 +5,13 @@ from dataclasses import replace
 
 import pytest
 from easel import RED, WHITE, Easel, Sheet
+from in_qt.tiny import MODEL as TINY
 from velatura.krita_plugin import canvas, capture
 from velatura.krita_plugin.capture import CaptureError, NothingOnLayer
 from velatura.krita_plugin.state import DERIVED, LAYER, Guide, Settings
-from velatura.protocol import messages as m
 from velatura.protocol.region import Rect, Size
 
-MODEL = m.ModelInfo(
-    name="tiny",
-    family="sd15",
-    native=64,
-    multiple=8,
-    largest=128,
-    actions=m.ACTIONS,
-    controls=("line",),
-    samplers=("Euler a",),
-    sampler="Euler a",
-    steps=7,
-    guidance=3.5,
-)
+MODEL = replace(TINY, controls=("line",), samplers=("Euler a",), sampler="Euler a")
 PAPER = Sheet("paper", (0, 0, 96, 80), WHITE)
 MARK = Sheet("mark", (30, 20, 40, 30), RED, name="mark")
 

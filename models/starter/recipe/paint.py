@@ -53,8 +53,8 @@ class WeighedDepth(StableDiffusionDepth2ImgPipeline):
 
     def prepare_depth_map(self, image, depth_map, batch, guided, dtype, device):
         depth = super().prepare_depth_map(image, depth_map, batch, False, dtype, device)
-        avoided, wanted = weighed(depth, self.weight).chunk(2)
-        return torch.cat([avoided, wanted]) if guided else wanted
+        both = weighed(depth, self.weight)
+        return both if guided else both[1:]
 
 
 def with_depth(base: StableDiffusionPipeline) -> WeighedDepth:

@@ -108,15 +108,20 @@ def same_pixels_again(doc, count):
     return pixels
 
 
-def paints_the_same_pixels_from_a_reopened_recipe():
-    doc = yield from paint.picture()
-    before = kt.projection_bytes(doc)
+def filled(doc):
+    """``layer = yield from filled(doc)``: what a press made of a part of the picture."""
     kt.select(doc, *paint.AREA)
     yield paint.label("Fill")
     paint.press()
     yield paint.layers(doc, 2)
     yield from paint.painted()
-    original = paint.stack(doc)[-1]
+    return paint.stack(doc)[-1]
+
+
+def paints_the_same_pixels_from_a_reopened_recipe():
+    doc = yield from paint.picture()
+    before = kt.projection_bytes(doc)
+    original = yield from filled(doc)
     pixels = bytes(original.pixelData(0, 0, paint.SIDE, paint.SIDE))
     assert (yield from same_pixels_again(doc, 3)) == pixels
 
@@ -184,12 +189,7 @@ def move(doc, layer, parent, above):
 
 def reopens_the_recipe_of_a_layer_that_was_moved():
     doc = yield from paint.picture()
-    kt.select(doc, *paint.AREA)
-    yield paint.label("Fill")
-    paint.press()
-    yield paint.layers(doc, 2)
-    yield from paint.painted()
-    layer = paint.stack(doc)[-1]
+    layer = yield from filled(doc)
     yield kt.until(lambda: paint.recipes_of(doc), 10, "the recipe")
     first = yield from reopened(doc, layer)
     yield from paint.add_layer(doc, "mark", 5, 5, 20, 20)

@@ -181,35 +181,39 @@ def save(doc, path):
         }
 
 
-def lets_the_pen_through_and_makes_way_for_it():
+def on_screen(x):
+    view = active_view()
+    return view.widget.mapToGlobal(view.to_widget().map(QPoint(x, 100)))
+
+
+def makes_way(touch, lift):
+    """``yield from makes_way(touch, lift)``, two generators that draw a stroke."""
     doc = yield from painted()
     over = overlay()
     sheet = over._sheet
     before, rows = kt.projection_bytes(doc), kt.history()
-    view = active_view()
-    points = [view.to_widget().map(QPoint(x, 100)) for x in (80, 140, 200)]
-    points = [view.widget.mapToGlobal(point) for point in points]
-    points = [(point.x(), point.y()) for point in points]
-    yield from kt.stroke(points, up=False)
+    yield from touch()
     yield kt.until(lambda: sheet.presence == 0, 5, "the picture to go")
-    yield from kt.stroke([])
+    yield from lift()
     yield kt.until(lambda: len(kt.history()) == len(rows) + 1, 10, "the stroke")
     assert kt.projection_bytes(doc) != before
     yield kt.until(lambda: sheet.presence == 1, 5, "the picture to come back")
     over.hide()
 
 
+def lets_the_pen_through_and_makes_way_for_it():
+    def touch():
+        points = [on_screen(x) for x in (80, 140, 200)]
+        yield from kt.stroke([(point.x(), point.y()) for point in points], up=False)
+
+    yield from makes_way(touch, lambda: kt.stroke([]))
+
+
 def makes_way_for_a_tablets_pen():
     """As Qt hears of a tablet: the window gets events with a pressure, and no button of a mouse."""
-    doc = yield from painted()
-    over = overlay()
-    sheet = over._sheet
-    before, rows = kt.projection_bytes(doc), kt.history()
-    view = active_view()
-    window = view.widget.window().windowHandle()
 
     def pen(kind, x):
-        there = view.widget.mapToGlobal(view.to_widget().map(QPoint(x, 100)))
+        window, there = active_view().widget.window().windowHandle(), on_screen(x)
         down = Qt.NoButton if kind == QEvent.TabletRelease else Qt.LeftButton
         event = QTabletEvent(
             *(kind, QPointF(window.mapFromGlobal(there)), QPointF(there)),
@@ -218,16 +222,17 @@ def makes_way_for_a_tablets_pen():
         )
         QApplication.sendEvent(window, event)
 
-    pen(QEvent.TabletPress, 80)
-    yield kt.until(lambda: sheet.presence == 0, 5, "the picture to go")
-    for x in range(90, 210, 10):
-        pen(QEvent.TabletMove, x)
+    def touch():
+        pen(QEvent.TabletPress, 80)
         yield 10
-    pen(QEvent.TabletRelease, 200)
-    yield kt.until(lambda: len(kt.history()) == len(rows) + 1, 10, "the stroke")
-    assert kt.projection_bytes(doc) != before
-    yield kt.until(lambda: sheet.presence == 1, 5, "the picture to come back")
-    over.hide()
+
+    def lift():
+        for x in range(90, 210, 10):
+            pen(QEvent.TabletMove, x)
+            yield 10
+        pen(QEvent.TabletRelease, 200)
+
+    yield from makes_way(touch, lift)
 
 
 def belongs_to_its_document():
