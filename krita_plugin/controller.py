@@ -246,6 +246,7 @@ class Controller(QtCore.QObject):
             hides=hidden_by(request.selection is None, plan.layer, reopened),
             watched=watched,
             before=0 if watched is None else visible_sum(document, watched),
+            shown=document.shown,
             frames=document.frames,
         )
 

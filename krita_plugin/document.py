@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -200,20 +200,35 @@ class Document:
 
     @contextlib.contextmanager
     def without(self, layers: Collection[str], rect: Rect | None = None) -> Iterator[Document]:
-        """This document with those layers hidden, to be read and then forgotten.
+        """This document with those layers hidden, to be read and then forgotten."""
+        with self.shown_as(dict.fromkeys(layers, False), rect) as document:
+            yield document
+
+    @property
+    def shown(self) -> dict[str, bool]:
+        """Of every layer and mask, whether its eye is open."""
+        return {id_of(node): node.visible() for node in stack(self._open())}
+
+    @contextlib.contextmanager
+    def shown_as(self, shown: Mapping[str, bool], rect: Rect | None = None) -> Iterator[Document]:
+        """This document with those layers shown or hidden, to be read and then forgotten.
 
         rect: the part that will be read, None for all; of a large canvas it is much quicker.
         A clone, because hiding a layer in the painter's own document would be seen, and would
-        change the file. Without any visible layer to hide it is this document itself.
+        change the file. Where all of them are so already it is this document itself.
         """
-        hidden = {id_of(node) for node in stack(self._open()) if node.visible()} & set(layers)
-        if not hidden:
+        others = {
+            layer
+            for layer, is_shown in self.shown.items()
+            if shown.get(layer, is_shown) != is_shown
+        }
+        if not others:
             yield self
             return
         with cloned(self._open()) as clone:
             for node in stack(clone):
-                if id_of(node) in hidden:
-                    node.setVisible(False)
+                if id_of(node) in others:
+                    node.setVisible(not node.visible())
             part = None if rect is None else self._around(rect)
             if part is not None:
                 clone.resizeImage(part.x, part.y, part.width, part.height)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..protocol import messages as m
@@ -20,8 +21,9 @@ class Painting:
     one, None for the top of the stack. hides: layers that the new one stands for. asked_size: the
     document's then. enlarge: what becomes the canvas when a picture of it is kept, in the pixels of
     the canvas as it was; None where the canvas stays. watched: the part of the canvas that it will
-    cover, None for nothing, and before: a checksum of what was visible there. frames: of an
-    animation, those that showed what was asked about; None for all.
+    cover, None for nothing, before: a checksum of what was visible there, and shown: whether each
+    layer's eye was open. frames: of an animation, those that showed what was asked about; None for
+    all.
     """
 
     request: m.Generate
@@ -37,6 +39,7 @@ class Painting:
     enlarge: Rect | None
     watched: Rect | None
     before: int
+    shown: Mapping[str, bool]
     frames: Frames | None = None
 
     def fits(self, size: Size) -> bool:

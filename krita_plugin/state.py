@@ -285,6 +285,6 @@ def stage_words(progress: m.Progress, variants: int, tr: Translate) -> str:
         )
     else:
         words = tr("Painting, step {step} of {steps}", step=progress.step, steps=progress.steps)
-    if variants > 1:
+    if variants > 1 and progress.stage in ("painting", "finishing"):
         words = tr("{words} ({n} of {count})", words=words, n=progress.variant + 1, count=variants)
     return words

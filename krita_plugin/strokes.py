@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from .document import Document
@@ -10,13 +10,24 @@ from .painting import Painting
 from .placing import visible_sum
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What was found while these layers were shown."""
+
+    shown: Mapping[str, bool]
+    sum: int
+    is_painted_over: bool
+
+
 @dataclass
 class _Place:
-    """sums: checksums of what is visible there without a stroke. is_settled: False from before a
-    layer of ours is added until Krita has drawn it."""
+    """sums: checksums of what is visible there without a stroke. shown: the layers that were, when
+    it was asked for. is_settled: False from before a layer of ours is added until Krita has drawn it."""
 
     painting: Painting
     sums: set[int]
+    shown: Mapping[str, bool]
+    last: _Seen | None = None
     is_settled: bool = True
 
     @property
@@ -29,10 +40,18 @@ class _Place:
             return None
         return visible_sum(document, painting.watched)
 
-    @property
     def is_painted_over(self) -> bool:
         seen = self.sum if self.is_settled else None
-        return seen is not None and seen not in self.sums
+        if seen is None or seen in self.sums:
+            return False
+        document, rect = self.painting.document, self.painting.watched
+        shown, last = document.shown, self.last
+        # To look with other layers shown takes a copy of the document: not at every stroke.
+        if last is None or shown != last.shown or not (last.is_painted_over or seen == last.sum):
+            with document.shown_as(self.shown, rect) as before:
+                is_painted_over = rect is not None and visible_sum(before, rect) not in self.sums
+            self.last = last = _Seen(shown, seen, is_painted_over)
+        return last.is_painted_over
 
 
 class Strokes:
@@ -45,7 +64,8 @@ class Strokes:
         """again: the job of which this one asks for the rest."""
         old = self._places.get(again)
         sums = {painting.before} if old is None else set(old.sums)
-        self._places[painting.request.job] = _Place(painting, sums)
+        shown = painting.shown if old is None else old.shown
+        self._places[painting.request.job] = _Place(painting, sums, shown)
 
     def watch_only(self, jobs: Collection[str]) -> None:
         self._places = {job: place for job, place in self._places.items() if job in jobs}
@@ -54,7 +74,7 @@ class Strokes:
         """Call it before a layer of ours is added; strokes made before that stay known."""
         document.wait_for_idle()
         for place in self._places.values():
-            if place.painting.document == document and not place.is_painted_over:
+            if place.painting.document == document and not place.is_painted_over():
                 place.is_settled = False
 
     def settle(self) -> None:
@@ -67,9 +87,10 @@ class Strokes:
             seen = place.sum
             if seen is not None:
                 place.sums.add(seen)
+                place.shown = place.painting.document.shown
             place.is_settled = True
 
     def are_under(self, job: str) -> bool:
         """True when what lies under the job's pictures is not what it was."""
         place = self._places.get(job)
-        return place is not None and place.is_painted_over
+        return place is not None and place.is_painted_over()

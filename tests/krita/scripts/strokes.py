@@ -89,3 +89,49 @@ def takes_no_live_layer_for_a_stroke():
     yield paint.there_are(doc, 3)
     yield 500
     assert not paint.notice(), paint.notice()
+
+
+def takes_no_layer_shown_or_hidden_for_a_stroke():
+    doc = yield from paint.picture()
+    sketch = yield from paint.add_layer(doc, "sketch", 0, 0, paint.SIDE, paint.SIDE)
+    hidden = yield from paint.add_layer(doc, "hidden", paint.X, paint.Y, 40, 40, seed=3)
+    yield from _seen(doc, hidden, False)
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    yield paint.started()
+    yield from _seen(doc, sketch, False)
+    yield from _seen(doc, hidden, True)
+    yield paint.waits(1)
+    yield from paint.painted()
+    remark = kt.find("strip_remark")
+    yield 500
+    assert not remark.isVisible(), remark.text()
+    # A stroke is one, whatever is hidden.
+    paint.stack(doc)[0].setPixelData(
+        QByteArray(b"\0\0\xff\xff" * 64), paint.X + 8, paint.Y + 60, 8, 8
+    )
+    doc.refreshProjection()
+    doc.waitForDone()
+    kt.docker().panel.entered.emit()
+    yield 500
+    assert not remark.isVisible(), "what was asked about is as it was: the sketch covers the stroke"
+    yield from _seen(doc, sketch, True)
+    sketch.setPixelData(QByteArray(b"\0\0\xff\xff" * 64), paint.X + 8, paint.Y + 60, 8, 8)
+    doc.refreshProjection()
+    doc.waitForDone()
+    kt.docker().panel.entered.emit()
+    yield kt.until(lambda: remark.text().startswith("You painted here"), 10, "the remark")
+    yield from _seen(doc, sketch, False)
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 4)
+    said = "You painted there"
+    yield kt.until(lambda: paint.notice().startswith(said), 10, "a sentence")
+    kt.click(kt.find("dismiss"))
+
+
+def _seen(doc, layer, visible):
+    before = kt.projection_bytes(doc)
+    layer.setVisible(visible)
+    doc.refreshProjection()
+    doc.waitForDone()
+    yield kt.until(lambda: kt.projection_bytes(doc) != before, 10, "another picture")

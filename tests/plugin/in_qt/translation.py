@@ -167,5 +167,8 @@ def test_the_keys_and_what_the_docker_says_meanwhile_are_translatable(speak):
     assert state.stage_words(queued, 1, tr) == MARK + "Waiting, place 2 in the queue"
     painting = m.Progress(job=queued.job, stage="painting", step=3, steps=9, variant=1, done=0.5)
     assert state.stage_words(painting, 2, tr).startswith(MARK * 2 + "Painting")
+    # Only a picture that is being painted is one of two.
+    for stage in ("queued", "loading", "preparing"):
+        assert "of" not in state.stage_words(m.Progress(job=queued.job, stage=stage), 2, tr).split()
     ready = state.worker_state(m.Status(worker="ready", device="CPU"), tr)
     assert ready.reason == MARK + "Ready on CPU."
