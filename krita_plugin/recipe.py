@@ -23,6 +23,7 @@ _PREFIX = "recipe/"
 
 # (width, height, crc32) of a layer's pixels.
 Fingerprint = tuple[int, int, int]
+EMPTY: Fingerprint = (0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -25,25 +25,30 @@ def read(document: Document, layer: str) -> Recipe | None:
 def adopt_copies(document: Document) -> None:
     """Give each copy of a generated layer the recipe of its original, while they are still alike.
 
-    Only layers that have none and the size of one that does are read.
+    Only layers that have none and the size of one that does are read, and those that were kept while
+    another frame of an animation was seen: they were empty then, as all such are.
     """
     keys = document.annotation_keys()
     if not any(map(recipe.is_key, keys)):
         return
-    for layer in document.layers():
+    layers = [layer for layer in document.layers() if layer.type == "paintlayer"]
+    for layer in layers:
+        kept_empty = recipe.key(layer.id, recipe.EMPTY)
+        if kept_empty in keys and layer.bounds[2:] != (0, 0):
+            _copy(document, kept_empty, layer.id)
+            document.remove_annotation(kept_empty)
+    keys = document.annotation_keys()
+    for layer in layers:
         *_, width, height = layer.bounds
-        if (
-            layer.type != "paintlayer"
-            or recipe.find(keys, layer.id) is not None
-            or not recipe.may_be_copy(keys, width, height)
-        ):
+        if recipe.find(keys, layer.id) is not None or not recipe.may_be_copy(keys, width, height):
             continue
-        fingerprint = document.fingerprint(layer.id)
-        original = recipe.find_original(keys, fingerprint)
+        original = recipe.find_original(keys, document.fingerprint(layer.id))
         if original is not None:
-            document.set_annotation(
-                recipe.key(layer.id, fingerprint), document.annotation(original)
-            )
+            _copy(document, original, layer.id)
+
+
+def _copy(document: Document, name: str, layer: str) -> None:
+    document.set_bytes(recipe.key(layer, document.fingerprint(layer)), document.get_bytes(name))
 
 
 def remove_all(document: Document) -> tuple[int, int]:

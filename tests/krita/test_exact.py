@@ -60,6 +60,10 @@ def test_in_an_animation_a_layer_is_there_with_the_drawing_that_was_painted(exac
     exact("keeps_to_the_drawing_that_was_painted", KT_SPACE=f"RGBA {depth} {SRGB}")
 
 
+def test_a_copy_has_the_recipe_of_a_layer_that_was_kept_from_another_frame(exact):
+    exact("a_copy_has_the_recipe_of_a_layer_that_was_kept_from_another_frame")
+
+
 def test_a_picture_comes_back_to_its_document_while_another_window_is_active(exact):
     exact("comes_back_while_another_window_is_active", "windows.py")
 

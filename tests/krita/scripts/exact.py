@@ -346,6 +346,33 @@ def keeps_to_the_drawing_that_was_painted():
     assert drawings.visible()
 
 
+def a_copy_has_the_recipe_of_a_layer_that_was_kept_from_another_frame():
+    doc = yield from kt.new_document(WIDTH, HEIGHT)
+    yield from animated(doc)
+    yield from paint.ready()
+    yield from at(doc, 4)
+    kt.select(doc, *AREA)
+    yield paint.label("Fill")
+    paint.press("deep")
+    yield paint.waits(1)
+    yield from at(doc, 9)
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 3)
+    kept = paint.stack(doc)[-1]
+    yield kt.until(lambda: paint.recipes_of(doc), 10, "its recipe")
+    assert kept.bounds().isEmpty(), "it is seen from elsewhere"
+    yield from at(doc, 4)
+    yield from paint.choose_layer(doc, kept)
+    Krita.instance().action("duplicatelayer").trigger()
+    yield paint.there_are(doc, 4)
+    kept.remove()
+    yield paint.there_are(doc, 3)
+    copy = paint.stack(doc)[-1]
+    yield from paint.choose_layer(doc, copy)
+    yield kt.until(kt.find("reopen").isVisible, 10, "the copy to have the recipe")
+    assert paint.annotation_of(doc, copy)["settings"]["prompt"] == "deep"
+
+
 # --- enlarging -------------------------------------------------------------------------------------
 
 
