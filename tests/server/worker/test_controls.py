@@ -6,6 +6,7 @@ import gc
 import shutil
 import uuid
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import make_net, seeded
+from detectors import FOLDERS, MIDAS, NETS, ZOE, put_detector
 from live_painting import Easel, opened
 from painting import answers, as_image, ask, engine_with, in_memory, painted, results, scenery
 from safetensors.torch import save_file
@@ -23,7 +25,9 @@ from velatura.server.worker import controls
 from velatura.server.worker.control import control_map
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
+from velatura.server.worker.live import LivePainter, map_tensor
 from velatura.server.worker.memory import bytes_of
+from velatura.server.worker.pixels import to_array
 
 SIDE = 64
 PIDI = "table5_pidinet.safetensors"
@@ -192,6 +196,39 @@ def test_live_painting_keeps_its_net_and_goes_on_when_it_had_to_leave(models, si
     assert net_of_it() is None, "something still holds the net"
     easel.brush(Rect(30, 10, 20, 20))
     assert easel.paint()
+
+
+# Of the detectors of depth, the one that is small.
+@pytest.mark.parametrize("name", [name for name in (*NETS, *FOLDERS) if name not in (MIDAS, ZOE)])
+def test_live_shows_the_net_what_each_trained_detector_traces(
+    models, tiny_folder, monkeypatch, name: str
+) -> None:
+    monkeypatch.setattr(annotators, "SIDE", SIDE)
+    (kind,) = [one.kind for one in annotators.ANNOTATORS if one.needs == (name,)]
+    put_detector(models / "annotators", name)
+    make_net(tiny_folder / "unet", models / "controlnet" / kind)
+    engine = engine_with(models)
+    seen: list[tuple[Rect, torch.Tensor]] = []
+    maps = LivePainter._maps
+
+    def noted(painter: LivePainter, rect: Rect) -> list[torch.Tensor]:
+        made = maps(painter, rect)
+        seen.append((rect, made[0]))
+        return made
+
+    monkeypatch.setattr(LivePainter, "_maps", noted)
+    settings = opened(SIDE, SIDE, model="a", controls=(Control(kind=kind),))
+    easel = Easel(settings, scenery(SIDE, SIDE), engine)
+    for change in (easel.key, partial(easel.brush, Rect(20, 20, 16, 16))):
+        change()
+        assert easel.paint()
+        picture = as_image(easel.picture)
+        (answer,) = answers(engine, Annotate(job=str(uuid.uuid4()), kind=kind, picture=picture))
+        rect, shown = seen[-1]
+        drawn = to_array(answer.picture)
+        traced = map_tensor(drawn[..., :3] if drawn.ndim == 3 else np.stack([drawn] * 3, -1))
+        assert torch.equal(shown, traced[..., rect.y : rect.bottom, rect.x : rect.right])
+    assert len(seen) == 2
 
 
 def test_live_derives_a_map_by_trained_weights_once_for_each_change_of_the_canvas(

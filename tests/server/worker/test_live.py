@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+from diffusers import LatentConsistencyModelImg2ImgPipeline, LCMScheduler
+from diffusers.schedulers import scheduling_lcm
 from live_painting import Easel, opened
 from painting import as_image, ask, in_memory, make_tiny_engine, painted, scenery
 from velatura.models.few_step import FEW_STEP
@@ -290,9 +291,12 @@ def test_live_uses_few_step_weights_and_leaves_ordinary_jobs_as_they_were(tmp_pa
         broken.paint()
 
 
-@pytest.mark.parametrize("guidance", [1.0, 8.0])
-def test_lcms_own_unet_is_told_its_guidance_as_by_the_stock_pipeline(
-    families, monkeypatch, guidance
+@pytest.mark.parametrize(
+    ("steps", "strength", "guidance"),
+    [(1, 1.0, 1.0), (1, 1.0, 8.0), (2, 0.3, 8.0), (4, 0.6, 4.5), (8, 1.0, 8.0)],
+)
+def test_lcms_own_unet_paints_what_the_stock_pipeline_does(
+    families, monkeypatch, steps, strength, guidance
 ):
     engine, made = make_tiny_engine(families["lcm"]), []
     decode = LiveModel.decode
@@ -302,20 +306,15 @@ def test_lcms_own_unet_is_told_its_guidance_as_by_the_stock_pipeline(
         return decode(model, latents, cells)
 
     monkeypatch.setattr(LiveModel, "decode", kept)
-    asked = {"steps": 1, "strength": 1.0, "guidance": guidance}
+    asked = {"steps": steps, "strength": strength, "guidance": guidance}
     easel = Easel(opened(64, 64, **asked), scenery(64, 64), engine)
     easel.key()
-    easel.paint()
+    with Passes() as passes:
+        easel.paint()
     ((source, ours),) = made
     loaded = in_memory(engine)
-    # One such step ends at what is predicted, as live's last one does.
-    scheduler = DDIMScheduler.from_config(
-        loaded.scheduler_config,
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-    )
-    stock = StableDiffusionImg2ImgPipeline(
+    scheduler = LCMScheduler.from_config(loaded.scheduler_config, clip_sample=False)
+    stock = LatentConsistencyModelImg2ImgPipeline(
         vae=loaded.vae,
         text_encoder=loaded.text_encoder,
         tokenizer=loaded.tokenizer,
@@ -325,15 +324,21 @@ def test_lcms_own_unet_is_told_its_guidance_as_by_the_stock_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    drawn = torch.randn((steps, *source.shape[1:]), generator=torch.Generator().manual_seed(7))
+    first, *more = drawn.split(1)
+    left = iter(more)
+    monkeypatch.setattr(scheduling_lcm, "randn_tensor", lambda *_, **__: next(left))
     theirs = stock(
         "a red house",
         image=source,
+        latents=scheduler.add_noise(source, first, torch.tensor(passes.steps[:1])),
+        timesteps=passes.steps,
         strength=1.0,
-        num_inference_steps=1,
         guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(7),
         output_type="latent",
     ).images
+    assert len(passes.steps) == steps
+    assert next(left, None) is None
     assert torch.allclose(ours, theirs, atol=1e-3)
     easel.brush(SPOT)
     assert easel.paint() is not None
