@@ -25,7 +25,7 @@ from .preview import Preview
 from .qt import QtCore
 from .reopen import Reopening
 from .results import Results
-from .state import LOADING, VISIBLE, LinkState, stage_words
+from .state import CONNECTING, LOADING, VISIBLE, LinkState, stage_words
 from .trace import Tracing
 from .ui.guide import GuideRow, kind_name
 from .ui.panel import Panel
@@ -53,7 +53,7 @@ class Controller(QtCore.QObject):
         self._models: dict[str, str] = {}  # what the painter chose at servers that rest
         self._arrivals: dict[str, int] = {}
         self._limits: m.Limits | None = None
-        self._is_connected = self._is_loading = False
+        self._state = LinkState(CONNECTING, "")
         self._seen: Any = None
         self.desks = Desks(panel, self)
         self.recipes = Reopening(panel, self._active)
@@ -62,6 +62,7 @@ class Controller(QtCore.QObject):
         self.pictures = PictureFiles(panel, self._active, self.results.workshop)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
+        panel.progress.all_cancelled.connect(self.cancel_all)
         panel.escaped.connect(self.preview.hide)
         panel.entered.connect(self.look)
         panel.recipe.reopened.connect(self._reopen)
@@ -129,6 +130,7 @@ class Controller(QtCore.QObject):
         self._seen = self._sight()
         self.recipes.look(document)
         self.results.look(document)
+        self._panel.notice.review()
         if document is None:
             self._panel.show_canvas(None, [])
             return None
@@ -177,17 +179,13 @@ class Controller(QtCore.QObject):
         panel.notice.clear()
         document = self._active()
         if document is None:
-            panel.notice.say(tr("Open or create a picture first."))
+            panel.notice.say(
+                tr("Open or create a picture first."), still=lambda: not self._active()
+            )
             return
         model = panel.model.model
         if model is None or self._limits is None:
-            if self._is_loading:
-                why = tr("The model is loading: wait until the light is green.")
-            elif self._is_connected:
-                why = tr("The server has no model that can paint: put one into its models folder.")
-            else:
-                why = tr("There is no server yet: wait until the light is green.")
-            panel.notice.say(why, self.press)
+            self._say_why_not()
             return
         try:
             painting = self._prepare(document, model, self._limits)
@@ -199,6 +197,20 @@ class Controller(QtCore.QObject):
             return
         self._send(painting)
         panel.sent(painting.settings, painting.request.seed)
+
+    def _say_why_not(self) -> None:
+        """There is nothing to paint with."""
+        kind, again, words = self._state.kind, self.press, ""
+        if kind == LOADING:
+            why = tr("The model is loading: wait until the light is green.")
+        elif self._state.is_connected:
+            why = tr("The server has no model that can paint: put one into its models folder.")
+        elif self._state.may_start:
+            why, words = tr("There is no server yet: start it."), tr("Start server")
+            again = self._panel.connection.start_server.emit
+        else:
+            why = tr("There is no server yet: wait until the light is green.")
+        self._panel.notice.say(why, again, words, still=lambda: self._state.kind == kind)
 
     def _press_everything(self) -> None:
         """The other source than the layer that turned out to be empty."""
@@ -302,6 +314,11 @@ class Controller(QtCore.QObject):
         if self._open:
             self._link.cancel(next(iter(self._open)))
 
+    def cancel_all(self) -> None:
+        # The newest first: else the next in the queue begins meanwhile.
+        for job in tuple(self._open)[::-1]:
+            self._link.cancel(job)
+
     def _again(self, painting: Painting) -> None:
         """Ask anew for the variants that did not arrive: each is the picture of its own seed."""
         request, asked = painting.request, painting.request.job
@@ -317,8 +334,9 @@ class Controller(QtCore.QObject):
     # Hearing from the server
 
     def _link_changed(self, link: LinkState) -> None:
-        self._is_connected, self._is_loading = link.is_connected, link.kind == LOADING
+        self._state = link
         self._panel.show_link(link)
+        self._panel.notice.review()
         self._show_progress()
 
     def _limit(self, limits: m.Limits) -> None:
@@ -340,7 +358,7 @@ class Controller(QtCore.QObject):
         if not self._open:
             return
         job, progress = next(iter(self._open.items()))
-        if not self._is_connected:
+        if not self._state.is_connected:
             words, done = tr("Goes on as soon as the server is back"), 0.0
             progress = None
         elif progress is None:
@@ -352,7 +370,8 @@ class Controller(QtCore.QObject):
         others = len(self._open) - 1
         if others:
             words = tr("{words}; {count} more wait", words=words, count=others)
-        self._panel.progress.show_stage(words, done, "" if progress is None else progress.note)
+        note = "" if progress is None else progress.note
+        self._panel.progress.show_stage(words, done, note, others=others)
 
     def _arrived(self, result: m.Result) -> None:
         painting = self._paintings.get(result.job)

@@ -20,6 +20,7 @@ class Notice(QtWidgets.QFrame):
         self.setObjectName("notice_frame")
         self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
         self._again: Callable[[], None] | None = None
+        self._still: Callable[[], bool] | None = None
         self.sentence = WrappedLabel("notice")
         self.retry = QtWidgets.QPushButton(tr("Retry"))
         self.retry.setObjectName("retry")
@@ -41,17 +42,32 @@ class Notice(QtWidgets.QFrame):
         """The sentence that stands there now, "" for none."""
         return str(self.sentence.text())
 
-    def say(self, sentence: str, again: Callable[[], None] | None = None, words: str = "") -> None:
-        """Show a sentence; ``again`` is what Retry does, or the button that says ``words``."""
-        self._again = again
+    def say(
+        self,
+        sentence: str,
+        again: Callable[[], None] | None = None,
+        words: str = "",
+        *,
+        still: Callable[[], bool] | None = None,
+    ) -> None:
+        """Show a sentence; ``again`` is what Retry does, or the button that says ``words``.
+
+        still: whether what it says is still so; None where that does not pass by itself.
+        """
+        self._again, self._still = again, still
         self.retry.setText(words or tr("Retry"))
         self.sentence.setText(sentence)
         self.retry.setVisible(again is not None)
         self.setVisible(True)
         self.said.emit(sentence)
 
+    def review(self) -> None:
+        """Take away what is so no longer."""
+        if self._still is not None and not self._still():
+            self.clear()
+
     def clear(self) -> None:
-        self._again = None
+        self._again = self._still = None
         self.sentence.setText("")
         self.setVisible(False)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..qt import Qt, QtCore, QtGui, QtWidgets
-from .parts import ElidedLabel, WrappedLabel, column
+from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
+from .parts import ElidedLabel, WrappedLabel, column, row, tool_button
+from .words import tr
 
 _TALLEST = 180
 
@@ -51,6 +52,8 @@ class Picture(QtWidgets.QWidget):
 class ProgressGroup(QtWidgets.QWidget):
     """``picture`` and ``note`` are placed elsewhere: they may be tall."""
 
+    all_cancelled = Signal()
+
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.bar = QtWidgets.QProgressBar()
@@ -59,20 +62,24 @@ class ProgressGroup(QtWidgets.QWidget):
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
         self.stage = ElidedLabel("stage")
+        tip = tr("Stop painting, also what waits; finished pictures stay")
+        self.all = tool_button("cancel_all", tr("Cancel all"), tip)
+        self.all.clicked.connect(lambda checked=False: self.all_cancelled.emit())
         self.note = WrappedLabel("stage_note")
         self.picture = Picture()
         lines = column(self)
         lines.addWidget(self.bar)
-        lines.addWidget(self.stage)
+        lines.addLayout(row(self.stage, self.all, stretch=0))
         self.hide_all()
 
-    def show_stage(self, words: str, done: float, note: str = "") -> None:
-        """done: 0..1. note: a sentence of the server's."""
+    def show_stage(self, words: str, done: float, note: str = "", *, others: int = 0) -> None:
+        """done: 0..1. note: a sentence of the server's. others: how many wait behind it."""
         # Left to itself the bar paints at once, and with it all of Krita's window: 20 ms each step.
         self.bar.setUpdatesEnabled(False)
         self.bar.setValue(round(done * 1000))
         self.bar.setUpdatesEnabled(True)
         self.stage.setText(words)
+        self.all.setVisible(others > 0)
         self.note.setText(note)
         self.note.setVisible(bool(note))
         self.setVisible(True)

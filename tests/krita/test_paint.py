@@ -56,6 +56,10 @@ def test_cancel_leaves_the_canvas_the_history_and_the_next_press_as_they_were(pa
     paint("cancels")
 
 
+def test_all_that_waits_is_cancelled_at_once(paint):
+    paint("cancels_all_that_waits")
+
+
 def test_of_several_variants_the_painter_keeps_one(paint):
     paint("keeps_one_variant_of_three")
 

@@ -9,16 +9,22 @@ import paint
 
 
 def starts_the_server_from_the_docker():
-    doc = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
     kt.docker()
     yield paint.light("No server", 20)
-    kt.click(kt.find("start_server"))
+    kt.click(kt.find("press"))
+    assert paint.notice().startswith("Open or create"), paint.notice()
+    doc = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
+    yield kt.until(lambda: not paint.notice(), 5, "the sentence to leave with what it said")
+    kt.click(kt.find("press"))
+    assert paint.notice() == "There is no server yet: start it.", paint.notice()
+    assert kt.find("retry").text() == "Start server"
+    kt.click(kt.find("retry"))
     # Its worker imports its libraries for seconds.
     yield paint.light("Connected")
     kt.click(kt.find("press"))
     assert paint.notice().startswith("The model is loading"), paint.notice()
-    kt.click(kt.find("dismiss"))
     yield from paint.ready()
+    assert not paint.notice(), paint.notice()
     assert not kt.find("start_server").isVisible()
     before = kt.projection_bytes(doc)
     kt.select(doc, *paint.AREA)

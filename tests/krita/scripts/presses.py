@@ -168,6 +168,23 @@ def cancels():
     yield from paint.painted()
 
 
+def cancels_all_that_waits():
+    doc = yield from paint.picture()
+    before = kt.projection_bytes(doc)
+    yield paint.label("Refine")
+    every = kt.find("cancel_all")
+    yield paint.started()
+    assert not every.isVisible(), "one needs no more than Cancel"
+    for _ in range(3):
+        kt.click(kt.find("press"))
+    stage = kt.find("stage")
+    yield kt.until(lambda: stage.text().endswith("3 more wait"), 10, "the queue")
+    kt.click(every)
+    yield from paint.painted()
+    assert not kt.find("strip").count()
+    assert kt.projection_bytes(doc) == before
+
+
 # --- variants, other documents ---------------------------------------------------------------------
 
 
