@@ -8,7 +8,18 @@ from ...protocol.messages import LARGEST_SEED, MOST_STEPS
 from ..live_area import SIDES, LiveChoice
 from ..qt import Qt, QtGui, QtWidgets, Signal
 from ..state import LAYER, VISIBLE
-from .parts import Combo, ElidedLabel, Fold, column, label, quiet_wheel, row, spin, tool_button
+from .parts import (
+    Combo,
+    ElidedLabel,
+    Fold,
+    WrappedLabel,
+    column,
+    label,
+    quiet_wheel,
+    row,
+    spin,
+    tool_button,
+)
 from .progress import Picture
 from .words import tr
 
@@ -36,6 +47,10 @@ class LiveRow(QtWidgets.QWidget):
         self.light.setObjectName("live_light")
         self.light.setToolTip(tr("Full while a picture is being painted"))
         self.words = ElidedLabel("live_words")
+        keeps_place = self.words.sizePolicy()
+        keeps_place.setRetainSizeWhenHidden(True)
+        self.words.setSizePolicy(keeps_place)
+        self.why = WrappedLabel("live_why")
         self.picture = _LivePicture()
         stop = tr("Stop painting live; the canvas is left alone")
         self.pause = tool_button("live_pause", "", stop, shares=True)
@@ -46,6 +61,7 @@ class LiveRow(QtWidgets.QWidget):
         self.keep_on = tool_button("live_keep_on", tr("Keep, go on"), keep_on, shares=True)
         lines = column(self)
         lines.addLayout(row(self.switch, self.light, self.words, stretch=2))
+        lines.addWidget(self.why)
         self.body = QtWidgets.QWidget()
         self.body.setLayout(row(self.pause, self.keep, self.keep_on))
         lines.addWidget(self.body)
@@ -79,8 +95,22 @@ class LiveRow(QtWidgets.QWidget):
 
     def show_words(self, words: str, *, busy: bool) -> None:
         self.words.setText(words)
+        self._fit_words()
         self.light.setText(_BUSY if busy else _AT_REST)
         self.light.setVisible(bool(self.switch.isChecked()))
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._fit_words()
+
+    def _fit_words(self) -> None:
+        """Beside the switch, or below it where they do not fit: they may ask for something."""
+        words = self.words.text()
+        room = self.width() - self.words.x()
+        fits = self.words.fontMetrics().horizontalAdvance(words) <= room
+        self.words.setVisible(fits)
+        self.why.setText("" if fits else words)
+        self.why.setVisible(not fits)
 
     def show_picture(self, image: QtGui.QImage | None) -> None:
         self.picture.show_image(image)

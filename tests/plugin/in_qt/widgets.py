@@ -15,6 +15,7 @@ from velatura.krita_plugin.canvas import NO_SIDES, Canvas, Limits, Sides
 from velatura.krita_plugin.desk import Desk
 from velatura.krita_plugin.entries import Entry
 from velatura.krita_plugin.images import png_bytes, rgba_bytes
+from velatura.krita_plugin.live import SELECTION_LOST
 from velatura.krita_plugin.live_picture import LivePicture
 from velatura.krita_plugin.qt import QT_MAJOR, Qt, QtCore, QtGui, QtWidgets
 from velatura.krita_plugin.state import (
@@ -845,6 +846,26 @@ def test_what_live_says_and_its_picture_never_widen_the_docker(panel):
     assert panel.minimumSizeHint().width() <= 260
     assert panel.minimumSizeHint().height() <= 480
     assert (panel.width(), panel.height()) == (260, 480)
+
+
+def test_why_live_waits_is_read_to_its_end(panel, app):
+    panel.live.show_on()
+    words, below = find(panel, "live_words"), find(panel, "live_why")
+    for said, width, is_below in (
+        ("Follows the brush", 260, False),
+        (SELECTION_LOST, 260, True),
+        (SELECTION_LOST, 900, False),
+    ):
+        panel.resize(width, 480)
+        panel.live.show_words(said, busy=False)
+        app.processEvents()
+        assert (words.isVisible(), below.isVisible()) == (not is_below, is_below)
+        seen = below if is_below else words
+        assert seen.text() == words.text() == said
+        if is_below:
+            assert seen.height() >= seen.heightForWidth(seen.width())
+        else:
+            assert seen.width() >= seen.fontMetrics().horizontalAdvance(said)
 
 
 def test_keys_switch_live_and_say_so(panel):
