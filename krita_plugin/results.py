@@ -119,13 +119,7 @@ class Results(QtCore.QObject):
         if painting is None:
             return
         if not painting.document.is_open:
-            say(
-                tr(
-                    '"{name}" was closed: its picture waits here. Keep puts it into the picture '
-                    "that is open.",
-                    name=painting.name,
-                )
-            )
+            self._say_closed(painting.name)
         elif not painting.fits(painting.document.size):
             # What was selected may have moved.
             say(
@@ -136,7 +130,20 @@ class Results(QtCore.QObject):
                 )
             )
         elif not painting.document.is_active:
-            say(tr('A picture for "{name}" is finished and waits there.', name=painting.name))
+            home = painting.document
+            say(
+                tr('A picture for "{name}" is finished and waits there.', name=painting.name),
+                still=lambda: home.is_open and not home.is_active,
+            )
+
+    def _say_closed(self, name: str) -> None:
+        self._panel.notice.say(
+            tr(
+                '"{name}" was closed: its picture waits here. Keep puts it into the picture '
+                "that is open.",
+                name=name,
+            )
+        )
 
     def _take(self, is_last: bool, picture: Finished) -> None:
         job = picture.key[0]
@@ -180,6 +187,8 @@ class Results(QtCore.QObject):
                 waiting.home = None
                 if not waiting.is_new:
                     del self._waiting[key]  # its file has it
+                elif waiting.painting is not None:
+                    self._say_closed(waiting.painting.name)
                 changed = True
             elif home is not None and waiting.is_new and home.is_saved:
                 waiting.is_new = False

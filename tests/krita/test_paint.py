@@ -72,6 +72,10 @@ def test_the_picture_of_a_closed_document_waits_for_the_painter(paint):
     paint("waits_when_its_document_was_closed")
 
 
+def test_a_picture_that_waits_says_so_when_its_document_is_closed(paint):
+    paint("waits_when_its_document_is_closed_before_it_is_kept")
+
+
 def test_a_layer_deleted_meanwhile_costs_nothing(paint):
     paint("lies_on_top_when_its_layer_was_deleted")
 

@@ -226,12 +226,13 @@ def comes_back_to_the_document_it_was_asked_from():
     second = yield from kt.new_document(paint.SIDE, paint.SIDE)
     untouched = kt.projection_bytes(second)
     yield kt.until(lambda: "finished and waits there" in paint.notice(), 60, "a sentence")
-    kt.click(kt.find("dismiss"))
     assert not kt.find("keep").isVisible(), "it is no concern of this picture"
     assert len(paint.stack(second)) == 1
     assert kt.projection_bytes(second) == untouched
     assert Krita.instance().activeDocument() == second
     show(first)
+    yield paint.waits(1)
+    yield kt.until(lambda: not paint.notice(), 5, "the sentence to leave: there is here now")
     yield paint.layers(first, 2)
     assert len(paint.stack(second)) == 1
 
@@ -251,6 +252,23 @@ def waits_when_its_document_was_closed():
     second = yield from kt.new_document(paint.SIDE, paint.SIDE)
     yield paint.layers(second, 2)
     assert not kt.find("keep").isVisible()
+
+
+def waits_when_its_document_is_closed_before_it_is_kept():
+    first = yield from paint.picture()
+    yield paint.label("Refine")
+    paint.press()
+    yield paint.waits(1)
+    yield from paint.painted()
+    second = yield from kt.new_document(paint.SIDE, paint.SIDE)
+    yield kt.until(lambda: not kt.find("keep").isVisible(), 10, "the other picture")
+    first.setModified(False)
+    first.close()
+    kt.docker().panel.entered.emit()
+    yield paint.waits(1)
+    assert "was closed" in paint.notice(), paint.notice()
+    kt.click(kt.find("dismiss"))
+    yield paint.layers(second, 2)
 
 
 def lies_on_top_when_its_layer_was_deleted():
