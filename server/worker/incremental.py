@@ -17,10 +17,14 @@ import torch
 from diffusers.models.upsampling import Upsample2D
 from torch.nn import functional
 from velatura.protocol.region import Rect
+from velatura.server.worker.packed import convolved, is_packed, multiplied
 
 # Layers' sizes are those of what a net is given, doubled (where it makes pixels, or looks at them
 # beside latents) or halved so often.
 _LEVELS = range(-3, 6)
+# Of fewer cells and fewer channels in a group a norm on a CPU is quicker with each channel in one place:
+# 10 us for 45 with 19 x 19 cells and groups of 4.
+_FEW_CELLS, _FEW_CHANNELS = 1024, 16
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class _Convolution(_Keeping):
             x = x[..., : to.shape[-2], : to.shape[-1]]
         to.copy_(x)
         one = self.module
+        if self._running.is_part and is_packed(one):
+            return convolved(seen, one)
         # What is kept has its channels last; a recording rearranges the weights once.
         weight = one.weight.contiguous(memory_format=torch.channels_last)
         return functional.conv2d(seen, weight, one.bias, one.stride)
@@ -126,6 +132,15 @@ class _Same(_Keeping):
     def keeping(self, x: torch.Tensor) -> torch.Tensor:
         made = self._running.next()
         return made if self._running.is_part else made.copy_(self.module(x))
+
+
+class _Product(_Keeping):
+    """Keeps nothing: of a part it is quicker."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._running.is_part and is_packed(self.module):
+            return multiplied(x, self.module)
+        return self.module(x)
 
 
 class _Doubled(torch.nn.Module):
@@ -209,6 +224,9 @@ class Memory:
             else:
                 shape = (times, *layer.shape[:-1], module.out_features)
             kept = torch.zeros(shape, dtype=module.weight.dtype, device=device)
+            is_cpu = torch.device(device).type == "cpu"
+            if is_cpu and isinstance(layer.stands, _Norm) and _is_fine(module, rect):
+                kept = kept.permute(0, 1, 4, 2, 3).contiguous().permute(0, 1, 3, 4, 2)
             if isinstance(layer.stands, _Norm):
                 beside = [(picture,) for picture in kept.permute(0, 1, 4, 2, 3).unbind()]
             elif isinstance(layer.stands, _Tokens):
@@ -293,6 +311,8 @@ def _replaced(module: torch.nn.Module, running: _Pass) -> torch.nn.Module:
             new = _Doubled(child, running)
         elif name == "time_emb_proj":
             new = _Same(child, running)
+        elif isinstance(child, torch.nn.Linear) and name not in ("to_k", "to_v"):
+            new = _Product(child, running)
         elif name in ("attn1", "attn2"):
             kind = _Tokens if name == "attn1" else _Same
             child.to_k, child.to_v = (kind(one, running) for one in (child.to_k, child.to_v))
@@ -319,6 +339,12 @@ def _layer(one: _Keeping, module: torch.nn.Module, shape: torch.Size, latents: t
         if isinstance(one, _Same) or size in (shape[-2:], shape[1:2]):
             return Layer(module, one, shape, level)
     raise LookupError(f"a layer is given {tuple(shape)} for latents of {tuple(latents)}")
+
+
+def _is_fine(norm: torch.nn.GroupNorm, rect: Rect) -> bool:
+    """Whether it is quicker over ``rect`` where its channels do not lie last."""
+    channels = norm.num_channels // norm.num_groups
+    return rect.width * rect.height < _FEW_CELLS and channels < _FEW_CHANNELS
 
 
 def _grown(rect: Rect, by: int, whole: Rect) -> Rect:

@@ -142,7 +142,7 @@ class LiveModel:
         """
         tools, count = self._tools, len(self._steps)
         prompts, step = tools.prompt, self._steps[index]
-        inputs = noisy.to(tools.loaded.dtype).repeat(len(prompts), 1, 1, 1)
+        inputs = noisy.to(tools.loaded.dtype).expand(len(prompts), -1, -1, -1)
         given = self._told(inputs.contiguous(memory_format=torch.channels_last), step)
         residuals: list[torch.Tensor] = []
         for number, control in enumerate(tools.controls):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from velatura.server.worker.packed import lay_out
+from velatura.server.worker.tidy import tidy
 
 # A height and width in cells that halve to odd numbers: for these diffusers keeps the sizes of the
 # way down for the way up, which is right for all others too.
@@ -167,7 +169,10 @@ def _recording(
         # 10.2 ms so, 7.0 replayed and 12.8 as it is. A compiler is what people who paint on a CPU
         # rarely have, and takes minutes.
         warnings.simplefilter("ignore")
-        return torch.jit.freeze(torch.jit.trace(Flat().eval(), tensors, check_trace=False))
+        made = torch.jit.freeze(torch.jit.trace(Flat().eval(), tensors, check_trace=False))
+    lay_out(made.graph)
+    tidy(made.graph)
+    return made
 
 
 @contextmanager
