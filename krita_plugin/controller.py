@@ -242,8 +242,8 @@ class Controller(QtCore.QObject):
         )
         reopened = self.recipes.above(document, settings)
         watched: Rect | None = (seen.selection if plan.selected else None) or plan.region
-        if enlarge is not None:
-            watched = None  # nobody painted there yet
+        if enlarge is not None or seen.limits.isolated:
+            watched = None  # nobody painted there yet, or it will be seen again as a whole
         return Painting(
             request=request,
             action=action,

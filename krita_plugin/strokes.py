@@ -38,6 +38,8 @@ class _Place:
             return None
         if not painting.fits(document.size) or document.frames != painting.frames:
             return None
+        if document.limits().isolated:
+            return None
         return visible_sum(document, painting.watched)
 
     def is_painted_over(self) -> bool:

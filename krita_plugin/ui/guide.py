@@ -148,6 +148,8 @@ class GuideGroup(Fold):
         line.layer.offer(self._offered(None if guide is None else guide.layer))
         if guide is not None:
             line.show_guide(guide)
+        elif len(self._layers) == 1:
+            line.layer.choose(DERIVED)  # as a guide it would be no part of the picture any more
         line.changed.connect(self.changed)
         line.traced.connect(lambda: self.traced.emit(line))
         line.removed.connect(lambda: self._remove(line))

@@ -30,6 +30,7 @@ def test_a_finished_picture(paint, promise):
         "takes_no_layer_of_ours_for_a_stroke",
         "takes_no_live_layer_for_a_stroke",
         "takes_no_layer_shown_or_hidden_for_a_stroke",
+        "takes_no_isolated_layer_for_a_stroke",
     ],
 )
 def test_strokes(paint, promise):

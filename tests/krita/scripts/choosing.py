@@ -145,6 +145,7 @@ def keeps_prompt_and_guides_with_each_picture():
     kt.type_text(kt.find("avoid"), "fog")
     paint.fold("guide", is_open=True)
     kt.find("guide_add").click()
+    paint.choose("guide_layer_1", sketch)
     yield 600
     kept = bytes(first.annotation("velatura/desk"))
     assert b"a red boat" in kept, kept

@@ -2,6 +2,7 @@
 
 import kt
 import paint
+from krita import Krita
 from PyQt5.QtCore import QByteArray
 
 
@@ -127,6 +128,38 @@ def takes_no_layer_shown_or_hidden_for_a_stroke():
     said = "You painted there"
     yield kt.until(lambda: paint.notice().startswith(said), 10, "a sentence")
     kt.click(kt.find("dismiss"))
+
+
+def takes_no_isolated_layer_for_a_stroke():
+    doc = yield from paint.picture()
+    yield from paint.add_layer(doc, "half", 0, 0, paint.SIDE, paint.SIDE // 2)
+    yield paint.label("Refine")
+    remark, whole = kt.find("strip_remark"), kt.projection_bytes(doc)
+    for is_first in (True, False):
+        if is_first:
+            yield from isolation(True)
+        yield paint.started()
+        yield from isolation(not is_first)
+        yield paint.waits(1)
+        yield from paint.painted()
+        kt.docker().panel.entered.emit()
+        yield 500
+        assert not remark.isVisible(), f"{is_first}: {remark.text()}"
+        if not is_first:
+            yield from isolation(False)
+        yield kt.until(lambda: kt.projection_bytes(doc) == whole, 10, "all layers again")
+        kt.docker().panel.entered.emit()
+        yield 500
+        assert not remark.isVisible(), f"{is_first}: {remark.text()}"
+        kt.click(kt.find("discard"))
+
+
+def isolation(on):
+    action = Krita.instance().action("isolate_active_layer")
+    if action.isChecked() != on:
+        action.trigger()
+    yield kt.until(lambda: action.isChecked() == on, 10, "the isolation")
+    yield 300
 
 
 def _seen(doc, layer, visible):

@@ -286,6 +286,13 @@ def test_a_kind_that_the_model_lacks_is_there_and_says_why_not(panel):
     assert items["line"].toolTip() == '"other" has no ControlNet for this.'
 
 
+@pytest.mark.parametrize(("layers", "taken"), [(1, state.DERIVED), (2, "{2}")])
+def test_a_new_guide_leaves_the_picture_something_to_be_painted_over(panel, layers, taken):
+    panel.show_models((MODEL,))
+    panel.show_canvas(Canvas(SIZE), [("{2}", "sketch"), ("{1}", "Background")][-layers:])
+    assert panel.guide.add_row().guide.layer == taken
+
+
 def test_a_guide_can_be_traced_from_the_picture_at_each_press(panel):
     panel.show_models((MODEL,))
     panel.show_canvas(Canvas(SIZE), [("{1}", "lines")])
