@@ -57,6 +57,10 @@ class _Socket:
         self._socket = socket
         self._fed: list[bytes] = []
 
+    @property
+    def protocol(self) -> Any:
+        return self._socket.protocol
+
     def send(self, message: Any) -> None:
         self._socket.send(message)
 

@@ -14,6 +14,7 @@ from . import messages as m
 from .codec import fragments
 from .connection import CLIENT, Connection
 from .errors import RemoteError
+from .loopback import mask_with_zeros
 from .messages import Message
 from .pixels import ENCODINGS
 
@@ -24,7 +25,7 @@ TOKEN_SUBPROTOCOL = "velatura.token."
 class Transport(Protocol):
     """One open WebSocket, blocking. ``recv`` raises TimeoutError when ``timeout`` (s) passes."""
 
-    def send(self, message: Iterable[bytes]) -> None: ...
+    def send(self, message: Iterable[bytes | memoryview]) -> None: ...
 
     def recv(self, timeout: float | None = None) -> Any: ...
 
@@ -110,8 +111,8 @@ def open_websocket(
 ) -> Client:
     """A client over ``connect``, the ``websockets.sync.client.connect`` of any websockets >= 13.
 
-    url: ws://127.0.0.1:PORT. The token travels in a header, never in the URL. Pixels travel raw on
-    this machine and packed to others.
+    url: ws://127.0.0.1:PORT. The token travels in a header, never in the URL. Pixels travel raw and
+    uncopied on this machine, packed to others.
     """
     near = url.split("://", 1)[-1].startswith(("127.0.0.1", "localhost", "[::1]"))
     transport = connect(
@@ -124,6 +125,8 @@ def open_websocket(
         # A proxy meant for the web has no business between a painter and their own machine.
         proxy=None,
     )
+    if near:
+        mask_with_zeros(transport.protocol)
     try:
         return Client(
             transport,

@@ -14,9 +14,16 @@ from .errors import RemoteError
 _LENGTH = struct.Struct("<Q")
 
 
-def pack(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
-    """``parts`` of one blob (see codec.encode) with the length in front."""
-    return [_LENGTH.pack(sum(len(part) for part in parts)), *parts]
+def write_blob(
+    write: Callable[[bytes | memoryview], int | None], parts: list[bytes | memoryview]
+) -> None:
+    """``parts`` of one blob (see codec.encode), to a blocking ``write`` such as a raw file's."""
+    head, *pictures = parts
+    length = _LENGTH.pack(sum(len(part) for part in parts))
+    for part in (length + bytes(head), *pictures):
+        view = memoryview(part)
+        while view:
+            view = view[write(view) or 0 :]
 
 
 def read_blob(

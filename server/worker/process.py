@@ -233,10 +233,7 @@ def main(make_engine: Callable[[], Engine]) -> None:
     inbox = _Inbox(os.fdopen(os.dup(0), "rb", buffering=0))
 
     def emit(message: m.Message) -> None:
-        for part in stream.pack(encode(message)):
-            view = memoryview(part)
-            while view:
-                view = view[output.write(view) :]
+        stream.write_blob(output.write, encode(message))
 
     keep_freed_memory()
     _loop(make_engine(), inbox, emit)

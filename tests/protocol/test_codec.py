@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -15,7 +16,7 @@ from velatura.protocol.codec import FRAGMENT, decode, encode, fragments
 from velatura.protocol.errors import CODES, LocalError, RemoteError
 from velatura.protocol.pixels import FORMATS, Image
 from velatura.protocol.region import Rect, Size
-from velatura.protocol.stream import pack, read_blob
+from velatura.protocol.stream import read_blob, write_blob
 
 from .strategies import MESSAGES, any_message, new_job
 
@@ -293,7 +294,14 @@ def test_an_image_of_the_wrong_length_is_refused():
 @given(st.lists(any_message, max_size=4), st.integers(1, 64))
 @settings(max_examples=40, deadline=None)
 def test_messages_survive_a_byte_stream_in_any_pieces(sent, piece):
-    stream = memoryview(b"".join(b"".join(pack(encode(message))) for message in sent))
+    written = io.BytesIO()
+
+    def write(room: memoryview) -> int:
+        return written.write(room[:piece])
+
+    for message in sent:
+        write_blob(write, encode(message))
+    stream = written.getbuffer()
     position = 0
 
     def readinto(room: memoryview) -> int:
@@ -310,9 +318,9 @@ def test_messages_survive_a_byte_stream_in_any_pieces(sent, piece):
 
 
 def test_a_stream_that_ends_inside_a_message_is_malformed():
-    import io
-
-    data = b"".join(pack(encode(m.Cancel(job=new_job()))))
+    written = io.BytesIO()
+    write_blob(written.write, encode(m.Cancel(job=new_job())))
+    data = written.getvalue()
     for length in range(1, len(data)):
         with pytest.raises(RemoteError) as caught:
             read_blob(io.BytesIO(data[:length]).readinto)

@@ -211,8 +211,7 @@ def test_the_worker_is_gone_when_the_supervisor_is():
 def test_a_worker_whose_pipe_ends_exits_at_once_even_in_mid_job():
     process = subprocess.Popen(INSTANT_WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     request = generate("slow=10000 deaf", steps=100)
-    for part in stream.pack(encode(request)):
-        process.stdin.write(part)
+    stream.write_blob(process.stdin.write, encode(request))
     process.stdin.flush()
     while not isinstance(decode(stream.read_blob(process.stdout.readinto)), m.Status):
         pass
