@@ -1,14 +1,18 @@
-"""CUDA alone: passes compiled and captured as CUDA graphs, prepared beside the painting.
+"""CUDA alone: passes captured as CUDA graphs, at once as they are and then compiled, beside the painting.
 
 NOT YET RUN ON A GPU: written against the documentation of torch 2.9 to 2.15 (torch.compile,
 torch.cuda.CUDAGraph, torch.cuda.graph, torch.cuda.graph_pool_handle). What decides when a graph is
-made and used is in warm.py and is tested on a CPU.
+made and used is in warm.py, what it reads and writes in captured.py: both are tested on a CPU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from velatura.server.worker.passes import Given, Pass, plain, tensors_of, with_tensors
+from velatura.server.worker.captured import Captured, rehearsal
+from velatura.server.worker.incremental import Incremental
+from velatura.server.worker.passes import Given, Pass, plain
 from velatura.server.worker.warm import Warmed
 
 # Passes before a capture: libraries choose their kernels and take their workspaces in the first ones.
@@ -25,41 +29,37 @@ def graphed(unet: torch.nn.Module) -> Warmed:
     Graphs read the weights where they lie: a LoRA is swapped in place.
     """
     torch._dynamo.config.recompile_limit = max(_MOST_SHAPES, torch._dynamo.config.recompile_limit)
-    run = plain(unet)
-    # No guards on what never changes, no graphs of torch's own: those belong to one thread.
+    run = plain(Incremental(unet))
+    # No graphs of torch's own: those belong to one thread, and would copy what layers keep.
     compiled = torch.compile(run, dynamic=False, mode="max-autotune-no-cudagraphs")
     pool = torch.cuda.graph_pool_handle()
     stream = torch.cuda.Stream()
 
-    def prepare(example: Given) -> Pass:
-        with torch.no_grad(), torch.cuda.stream(stream):
-            given = with_tensors(example, [tensor.clone() for tensor in tensors_of(example)])
+    def prepare(form: Pass) -> Callable[[Given], Pass]:
+        def capture(given: Given) -> tuple[Callable[[], object], torch.Tensor]:
+            trial = rehearsal(given)
             for _ in range(_REHEARSALS):
-                compiled(given)
+                form(trial)
             stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             # The painter's thread goes on with its own stream while this one captures.
             with torch.cuda.graph(
                 graph, pool=pool, stream=stream, capture_error_mode="thread_local"
             ):
-                output = compiled(given)
-        return _Replayed(graph, given, output)
+                output = form(given)
+            return graph.replay, output
 
-    return Warmed(run, prepare, has_room)
+        def prepared(example: Given) -> Captured:
+            # The example was made by the painter's thread.
+            stream.wait_stream(torch.cuda.default_stream())
+            with torch.no_grad(), torch.cuda.stream(stream):
+                made = Captured(example, capture)
+            stream.synchronize()
+            return made
 
+        return prepared
 
-class _Replayed:
-    """A graph with the tensors that it reads and the one that it writes."""
-
-    def __init__(self, graph: torch.cuda.CUDAGraph, given: Given, output: torch.Tensor) -> None:
-        self._graph, self._inputs, self._output = graph, tensors_of(given), output
-
-    def __call__(self, given: Given) -> torch.Tensor:
-        for mine, theirs in zip(self._inputs, tensors_of(given), strict=True):
-            mine.copy_(theirs, non_blocking=True)
-        self._graph.replay()
-        # The next replay writes over it.
-        return self._output.clone()
+    return Warmed(run, [prepare(run), prepare(compiled)], has_room)
 
 
 def has_room() -> bool:

@@ -37,7 +37,7 @@ from velatura.server.worker.addons import (
 )
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.checkpoints import MODEL, CheckpointsInMemory
-from velatura.server.worker.controls import ControlsInMemory
+from velatura.server.worker.controls import NET, ControlsInMemory
 from velatura.server.worker.denoise import check_sampler
 from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
@@ -50,13 +50,12 @@ from velatura.server.worker.passes import Pass, Recorded, through
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.quick import is_small, quick, quick_ends
+from velatura.server.worker.quick import is_small, live_multiple, quick, quick_ends, quick_net
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts, whole
-from velatura.server.worker.union import for_kind
 from velatura.server.worker.vae import make_preview
 from velatura.server.worker.warm import Warmed, load_weights
 
@@ -102,6 +101,8 @@ class Engine:
         self._passes: dict[tuple[Any, ...], Pass] = {}
         # By model, for ordinary jobs.
         self._recorded: dict[str, Recorded] = {}
+        # By net and kind, for live painting: with it, what runs it.
+        self._guides: dict[tuple[int, str], tuple[torch.nn.Module, torch.nn.Module]] = {}
         # By model, for live painting: both ends of its tiny autoencoder.
         self._ends: dict[str, list[Callable[..., torch.Tensor]]] = {}
         # By canvas, with what they hold of the shelf.
@@ -239,7 +240,7 @@ class Engine:
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
         info = self._checkpoints.info(settings.model)
-        plan = make_live_plan(settings.area, info)
+        plan = make_live_plan(settings.area, info, live_multiple(self._device))
         check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
@@ -255,7 +256,7 @@ class Engine:
         run = self._passes[key] = self._passes.get(key) or quick(unet)
         ends = self._ends[loaded.name] = self._ends.get(loaded.name) or quick_ends(loaded.tiny_vae)
         nets = [
-            for_kind(self._controls.net(settings.model, c.kind, loaded.dtype, report), c.kind)
+            self._guide(self._controls.net(settings.model, c.kind, loaded.dtype, report), c.kind)
             for c in settings.controls
         ]
         skip = skipped(settings.clip_skip, loaded)
@@ -289,6 +290,12 @@ class Engine:
             wanted, lambda: bytes_of(loaded.unet), f"Live painting with {loaded.name}", make
         )
         return made
+
+    def _guide(self, net: torch.nn.Module, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """``net`` and what runs it: always the same, as passes are prepared for it."""
+        key = (id(net), kind)
+        self._guides[key] = self._guides.get(key) or (net, quick_net(net, kind))
+        return self._guides[key]
 
     def _find_named(self, model: str, prompts: Prompts) -> Named:
         return find_named(model, prompts, self._library.addons(), self._library.text_width(model))
@@ -324,8 +331,12 @@ class Engine:
     def _forget(self, key: Key) -> None:
         """Drop what holds what leaves: a live canvas begins anew."""
         kind, name, *_ = key
+        if kind == NET:
+            self._guides.clear()
         for other in tuple(self._passes):
-            if other[0] == name and isinstance(run := self._passes.pop(other), Warmed):
+            # What was prepared or recorded with a net holds it.
+            is_its = kind == NET or other[0] == name
+            if is_its and isinstance(run := self._passes.pop(other), Warmed):
                 run.close()
         if kind == MODEL:
             self._recorded.pop(name, None)
@@ -352,6 +363,7 @@ class Engine:
             self._texts,
             self._addons,
             self._passes,
+            self._guides,
             self._recorded,
             self._ends,
             self._painters,

@@ -9,9 +9,10 @@ followed beyond the part.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.upsampling import Upsample2D
@@ -42,28 +43,52 @@ class Layer:
     shape: torch.Size
     level: int
 
+    @property
+    def alike(self) -> Hashable:
+        """The same for layers that look at the same cells of any part."""
+        kind, one = type(self.stands), cast(Any, self.module)
+        if kind is not _Convolution:
+            return kind, self.level
+        return self.level, one.padding, one.kernel_size, one.stride, self.stands.is_doubled
 
-class _Pass:
-    """The pass that is running: what its layers keep, in the order in which they run."""
+
+class _Pass(threading.local):
+    """The pass that is running in this thread: what its layers keep, in the order in which they run.
+
+    Where a part lies is told by views of what is kept (``places`` is None), or by numbers: then
+    ``next`` gives all that a layer keeps, (n, height, width, channels), and ``place`` the numbers of
+    the cells in it, for a part only.
+    """
 
     def __init__(self) -> None:
         self.is_part = False
         self._kept: Iterator[torch.Tensor] = iter(())
-        self.is_keeping = False
+        self._places: Iterator[torch.Tensor] = iter(())
+        self.is_keeping = self.by_number = False
         # While layers are found: those seen so far, each with its input's shape.
         self.seen: list[tuple[_Keeping, torch.Size]] | None = None
 
-    def begin(self, kept: Sequence[torch.Tensor], is_part: bool) -> None:
-        self._kept, self.is_keeping, self.is_part = iter(kept), bool(kept), is_part
+    def begin(
+        self,
+        kept: Iterable[torch.Tensor] | None,
+        places: Iterable[torch.Tensor] | None,
+        is_part: bool,
+    ) -> None:
+        self._kept, self.is_keeping, self.is_part = iter(kept or ()), kept is not None, is_part
+        self._places, self.by_number = iter(places or ()), places is not None
 
     def next(self) -> torch.Tensor:
         return next(self._kept)
+
+    def place(self) -> torch.Tensor:
+        return next(self._places)
 
 
 class _Keeping(torch.nn.Module):
     """Stands for ``module`` in a UNet."""
 
     is_doubled = False
+    is_picture = True
 
     def __init__(self, module: Any, running: _Pass) -> None:
         super().__init__()
@@ -82,17 +107,34 @@ class _Convolution(_Keeping):
     """Keeps its padded input."""
 
     def keeping(self, x: torch.Tensor) -> torch.Tensor:
-        to, seen = self._running.next(), self._running.next()
-        if self.is_doubled:
-            # A side that was odd has got one too many.
-            x = x[..., : to.shape[-2], : to.shape[-1]]
-        to.copy_(x)
+        seen = self._by_number(x) if self._running.by_number else self._in_views(x)
         one = self.module
         if self._running.is_part and is_packed(one):
             return convolved(seen, one)
         # What is kept has its channels last; a recording rearranges the weights once.
         weight = one.weight.contiguous(memory_format=torch.channels_last)
         return functional.conv2d(seen, weight, one.bias, one.stride)
+
+    def _in_views(self, x: torch.Tensor) -> torch.Tensor:
+        to, seen = self._running.next(), self._running.next()
+        to.copy_(self._cut(x, *to.shape[-2:]))
+        return seen
+
+    def _by_number(self, x: torch.Tensor) -> torch.Tensor:
+        kept = self._running.next()
+        if self._running.is_part:
+            at, around = self._running.place(), self._running.place()
+            _put(kept, at, self._cut(x, *at.shape))
+            seen = kept.flatten(1, 2).index_select(1, around.flatten())
+            return seen.unflatten(1, around.shape).permute(0, 3, 1, 2)
+        (py, px), (_, height, width, _) = self.module.padding, kept.shape
+        x = self._cut(x, height - 2 * py, width - 2 * px)
+        kept[:, py : height - py, px : width - px] = x.permute(0, 2, 3, 1)
+        return kept.permute(0, 3, 1, 2)
+
+    def _cut(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        # A side that was odd and is doubled has got one too many.
+        return x[..., :height, :width] if self.is_doubled else x
 
 
 class _Norm(_Keeping):
@@ -102,6 +144,8 @@ class _Norm(_Keeping):
     """
 
     def keeping(self, x: torch.Tensor) -> torch.Tensor:
+        if self._running.by_number:
+            return self._by_number(x)
         to, whole = self._running.next(), self._running.next()
         to.copy_(x)
         norm = self.module
@@ -116,14 +160,40 @@ class _Norm(_Keeping):
         shift = norm.bias.view(1, groups, -1) - mean[..., None] * scale
         return torch.addcmul(shift.view(n, -1, 1, 1), x, scale.view(n, -1, 1, 1))
 
+    def _by_number(self, x: torch.Tensor) -> torch.Tensor:
+        kept, norm = self._running.next(), self.module
+        if not self._running.is_part:
+            kept.copy_(x.permute(0, 2, 3, 1))
+            return norm(x)
+        _put(kept, self._running.place(), x)
+        # native_group_norm takes no channels that are last on CUDA. Half precision would overflow.
+        groups = kept.flatten(1, 2).unflatten(2, (norm.num_groups, -1)).float()
+        variance, mean = torch.var_mean(groups, (1, 3), correction=0, keepdim=True)
+        weight, bias = (one.float().view(groups.shape[2:]) for one in (norm.weight, norm.bias))
+        scale = (variance + norm.eps).rsqrt() * weight
+        shift = bias - mean * scale
+        scale, shift = (one.view(len(x), -1, 1, 1) for one in (scale, shift))
+        return (x.float() * scale + shift).to(x.dtype)
+
 
 class _Tokens(_Keeping):
     """Keeps the keys or values of self-attention, and gives those of the whole picture."""
 
+    is_picture = False
+
     def keeping(self, x: torch.Tensor) -> torch.Tensor:
+        if self._running.by_number:
+            return self._by_number(self.module(x))
         to, whole = self._running.next(), self._running.next()
         to.copy_(self.module(x).view(to.shape))
         return whole
+
+    def _by_number(self, made: torch.Tensor) -> torch.Tensor:
+        kept = self._running.next()
+        if not self._running.is_part:
+            kept.copy_(made.view(kept.shape))
+            return made
+        return _put(kept, self._running.place(), made)
 
 
 class _Same(_Keeping):
@@ -157,8 +227,8 @@ class _Doubled(torch.nn.Module):
 class Incremental(torch.nn.Module):
     """``net`` (a UNet or a ControlNet) with the same weights, in the same memory.
 
-    It is called as ``net`` is, and may be given what its layers keep (``Memory``); ``is_part`` tells
-    whether the rest of what it is given is only a part of the picture.
+    It is called as ``net`` is, and may be given what its layers keep and where (``Memory``); ``is_part``
+    tells whether the rest of what it is given is only a part of the picture.
     """
 
     def __init__(self, net: torch.nn.Module) -> None:
@@ -168,9 +238,14 @@ class Incremental(torch.nn.Module):
         self.net = _replaced(copy.deepcopy(net, shared), self._running)
 
     def forward(
-        self, *given: Any, kept: Sequence[torch.Tensor] = (), is_part: bool = False, **more: Any
+        self,
+        *given: Any,
+        kept: Iterable[torch.Tensor] | None = None,
+        places: Iterable[torch.Tensor] | None = None,
+        is_part: bool = False,
+        **more: Any,
     ) -> Any:
-        self._running.begin(kept, is_part)
+        self._running.begin(kept, places, is_part)
         return self.net(*given, **more)
 
 
@@ -235,26 +310,61 @@ class Memory:
                 beside = [(made,) for made in kept.unbind()]
             self._kept.append(kept)
             self._beside.append(beside)
+        all_kept = zip(*(kept.unbind() for kept in self._kept), strict=True)
+        self._by_time = [list(now) for now in all_kept]
 
     def told(self, rect: Rect) -> list[dict[str, Any]]:
         """For each time what an ``Incremental`` is told for a pass over ``rect``; it changes it."""
         given: list[list[torch.Tensor]] = [[] for _ in self._beside[0]]
-        ranges = {level: _at(rect, level) for level in _LEVELS if level <= 0}
-        for level in range(1, _LEVELS.stop):
-            ranges[level] = _grown(_at(ranges[level - 1], 1), self._wider, _at(self._whole, level))
+        ranges = self._ranges(rect)
         for layer, kept, beside in zip(self._layers, self._kept, self._beside, strict=True):
-            views = [one.unbind() for one in _views(layer, kept, ranges)]
+            windows = _windows(layer, kept, ranges)
+            views = [_view(kept, one, layer.stands.is_picture).unbind() for one in windows]
             for now, more, *seen in zip(given, beside, *views, strict=True):
                 now += (*seen, *more)
         return [{"kept": now, "is_part": rect != self._whole} for now in given]
+
+    def told_by_number(self, rect: Rect) -> list[dict[str, Any]]:
+        """The same in tensors that are where they were, whatever ``rect``, and numbers of cells.
+
+        The numbers' shapes depend on the size of ``rect`` alone where that, its place and the size of
+        the whole are multiples of the deepest level's cells.
+        """
+        is_part, places = rect != self._whole, []
+        made: dict[Hashable, list[torch.Tensor]] = {}
+        ranges = self._even_ranges(rect) if is_part else {}
+        for layer, kept in zip(self._layers, self._kept, strict=True) if is_part else ():
+            if layer.alike not in made:
+                windows = _windows(layer, kept, ranges)
+                made[layer.alike] = [_numbers(*one, kept.shape[3], kept.device) for one in windows]
+            places += made[layer.alike]
+        return [{"kept": now, "places": places, "is_part": is_part} for now in self._by_time]
+
+    def _ranges(self, rect: Rect) -> dict[int, Rect]:
+        """What is painted of each level for ``rect`` of the latents: as little as can be."""
+        ranges = {level: _at(rect, level) for level in _LEVELS if level <= 0}
+        for level in range(1, _LEVELS.stop):
+            ranges[level] = _grown(_at(ranges[level - 1], 1), self._wider, _at(self._whole, level))
+        return ranges
+
+    def _even_ranges(self, rect: Rect) -> dict[int, Rect]:
+        """The same and a little more: of one size wherever ``rect`` lies."""
+        ranges, reach = {}, 0
+        for level in _LEVELS:
+            reach = -(-reach // 2) + self._wider if level > 0 else 0
+            ranges[level] = _shifted(_at(rect, level), reach, _at(self._whole, level))
+        return ranges
 
     @property
     def bytes(self) -> int:
         return sum(one.nbytes for one in self._kept)
 
 
-def _views(layer: Layer, kept: torch.Tensor, parts: Mapping[int, Rect]) -> list[torch.Tensor]:
-    """Where in ``kept`` a layer puts its input, and what a convolution then looks at.
+def _windows(
+    layer: Layer, kept: torch.Tensor, parts: Mapping[int, Rect]
+) -> list[tuple[int, int, int, int]]:
+    """(top, bottom, left, right) in ``kept``: where a layer puts its input, and what a convolution
+    then looks at.
 
     ``parts``: of each level, what is painted there.
     """
@@ -262,32 +372,26 @@ def _views(layer: Layer, kept: torch.Tensor, parts: Mapping[int, Rect]) -> list[
     if isinstance(layer.stands, _Same):
         return []
     if not isinstance(layer.stands, _Convolution):
-        is_picture = isinstance(layer.stands, _Norm)
-        return [_window(kept, here.y, here.bottom, here.x, here.right, is_picture=is_picture)]
+        return [(here.y, here.bottom, here.x, here.right)]
     one: Any = layer.module
     (py, px), (ky, kx), (sy, sx) = one.padding, one.kernel_size, one.stride
     made = parts[layer.level + 1] if sy > 1 else here
-    seen = _window(
-        kept, made.y * sy, (made.bottom - 1) * sy + ky, made.x * sx, (made.right - 1) * sx + kx
-    )
+    seen = (made.y * sy, (made.bottom - 1) * sy + ky, made.x * sx, (made.right - 1) * sx + kx)
     if layer.stands.is_doubled:
         half = parts[layer.level + 1]
         here = Rect(2 * half.x, 2 * half.y, 2 * half.width, 2 * half.height)
     # Doubling a side that was odd gives one too many.
-    bottom, right = (
-        min(here.bottom, kept.shape[2] - 2 * py),
-        min(here.right, kept.shape[3] - 2 * px),
-    )
-    return [_window(kept, here.y + py, bottom + py, here.x + px, right + px), seen]
+    bottom = min(here.bottom, kept.shape[2] - 2 * py)
+    right = min(here.right, kept.shape[3] - 2 * px)
+    return [(here.y + py, bottom + py, here.x + px, right + px), seen]
 
 
-def _window(
-    kept: torch.Tensor, top: int, bottom: int, left: int, right: int, *, is_picture: bool = True
-) -> torch.Tensor:
+def _view(kept: torch.Tensor, window: tuple[int, int, int, int], is_picture: bool) -> torch.Tensor:
     """That part of (times, n, height, width, channels), with the channels second in a picture.
 
     In one call: a live picture looks at hundreds of them.
     """
+    top, bottom, left, right = window
     times, n, _, _, channels = kept.shape
     t, p, y, x, c = kept.stride()
     high, wide = bottom - top, right - left
@@ -296,6 +400,23 @@ def _window(
     else:
         size, stride = (times, n, high, wide, channels), (t, p, y, x, c)
     return kept.as_strided(size, stride, top * y + left * x)
+
+
+def _numbers(
+    top: int, bottom: int, left: int, right: int, width: int, device: torch.device
+) -> torch.Tensor:
+    """(bottom - top, right - left) int64: the numbers of those cells, in rows of ``width``."""
+    rows, columns = (torch.arange(*ends, device=device) for ends in ((top, bottom), (left, right)))
+    return rows[:, None] * width + columns
+
+
+def _put(kept: torch.Tensor, at: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Put ``x``, a picture or tokens, at cells ``at`` of (n, height, width, channels).
+
+    Returns all of it as tokens.
+    """
+    tokens = kept.flatten(1, 2)
+    return tokens.index_copy_(1, at.flatten(), x.flatten(2).mT if x.dim() == 4 else x)
 
 
 def _replaced(module: torch.nn.Module, running: _Pass) -> torch.nn.Module:
@@ -351,6 +472,18 @@ def _grown(rect: Rect, by: int, whole: Rect) -> Rect:
     x, y = max(0, rect.x - by), max(0, rect.y - by)
     right, bottom = min(whole.right, rect.right + by), min(whole.bottom, rect.bottom + by)
     return Rect(x, y, right - x, bottom - y)
+
+
+def _shifted(rect: Rect, by: int, whole: Rect) -> Rect:
+    """As ``_grown``, but as large at a border as anywhere, where ``whole`` is large enough."""
+
+    def along(low: int, side: int, most: int) -> tuple[int, int]:
+        size = min(side + 2 * by, most)
+        return min(max(0, low - by), most - size), size
+
+    x, width = along(rect.x, rect.width, whole.width)
+    y, height = along(rect.y, rect.height, whole.height)
+    return Rect(x, y, width, height)
 
 
 def _at(rect: Rect, level: int) -> Rect:

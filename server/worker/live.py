@@ -80,11 +80,14 @@ def make_live_tools(
     run: Pass,
     ends: Sequence[Callable[..., torch.Tensor]],
     prompts: Prompts,
-    nets: Sequence[torch.nn.Module],
+    nets: Sequence[tuple[torch.nn.Module, torch.nn.Module]],
     embed: Callable[[Parsed], Text],
     read_guide: Callable[[str, np.ndarray, bool], np.ndarray],
 ) -> LiveTools:
-    """``embed`` and ``read_guide`` (kind, picture, derived) -> control map are the engine's, cached."""
+    """What all pictures of one canvas share. ``nets``: of each control the ControlNet and what runs it.
+
+    ``embed`` and ``read_guide`` (kind, picture, derived) -> control map are the engine's, cached.
+    """
     # LCM's own UNet is told the scale, and asked once.
     guided = settings.guidance > 1 and unet.config.time_cond_proj_dim is None
     words, negative = embed_both(prompts, guided, embed)
@@ -94,7 +97,7 @@ def make_live_tools(
         if pooled is not None and negative.pooled is not None:
             pooled = torch.cat([negative.pooled, pooled])
     controls = []
-    for control, net in zip(settings.controls, nets, strict=True):
+    for control, (net, runs) in zip(settings.controls, nets, strict=True):
         drawn = None
         if control.picture is not None:
             guide = read_guide(control.kind, to_array(control.picture), False)
@@ -104,7 +107,7 @@ def make_live_tools(
             whole = Rect(0, 0, plan.size.width, plan.size.height)
             drawn = map_tensor(see(opaque, area, whole, plan))
         controls.append(
-            LiveControl(net, control.kind, drawn, control.weight, control.start, control.end)
+            LiveControl(net, runs, control.kind, drawn, control.weight, control.start, control.end)
         )
     schedule = make_scheduler("DDIM", loaded.scheduler_config)
     return LiveTools(
@@ -147,9 +150,6 @@ class LivePainter:
         times = [torch.tensor(step, device=device) for step in steps]
         self._model = LiveModel(tools, plan.size, times, settings.guidance)
         self._warmed = tools.run if isinstance(tools.run, Warmed) else None
-        if self._warmed is not None and not tools.controls:
-            # Controls' shapes are known when they have been run: those are asked for then.
-            self._warmed.want([self._model.example()])
 
     def warming(self) -> str:
         """A sentence while passes are being prepared, else nothing."""
@@ -177,9 +177,7 @@ class LivePainter:
             self._seen[dirty.y : dirty.bottom, dirty.x : dirty.right] = see(
                 canvas.read(source), source, dirty, plan
             )
-            if not self._model.knows_parts:
-                dirty = whole
-            crop = crop_around(None if dirty == whole else dirty, plan)
+            crop = crop_around(None if dirty == whole else dirty, plan, self._model.fit)
             self._model.take_in(self._seen, crop.rect)
             changed = self._repaint(crop, on_step)
         rect, pixels = show(self._shown, whole if task.whole else changed, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,17 @@ from velatura.models.families.base import Loaded
 from velatura.protocol.region import Rect, Size
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.incremental import Incremental, Memory, layers_of
-from velatura.server.worker.live_plan import cells_around, in_cells, times
+from velatura.server.worker.live_plan import (
+    cells_around,
+    in_cells,
+    part_sizes,
+    prepared_around,
+    times,
+)
 from velatura.server.worker.memory import free_memory
-from velatura.server.worker.passes import GUIDANCE, Given, Pass
+from velatura.server.worker.passes import GUIDANCE, Given, Guide, Pass
 from velatura.server.worker.pipelines import guidance_embedding
 from velatura.server.worker.plan import LATENT_CELL
-from velatura.server.worker.union import UnionNet
 from velatura.server.worker.warm import Warmed
 
 # Cells of each deeper level that a change is followed to, beyond those of the level above. With none
@@ -30,11 +35,26 @@ _MOST_KEPT = 2 << 30
 _ROOM = 32
 
 
+@dataclass
+class Kept:
+    """What layers keep of one picture: of each control's net and then of the UNet, of both ``ends`` of
+    a tiny autoencoder. ``holder`` has painted it."""
+
+    nets: Sequence[Memory]
+    ends: Sequence[Memory]
+    holder: object = None
+
+
 @dataclass(frozen=True)
 class LiveControl:
-    """One ControlNet. ``map`` (1, 3, h, w) in 0..1 of the plan's size, None: derived each time."""
+    """One ControlNet.
+
+    runs  is called in its place: an Incremental one, or a union
+    map   (1, 3, h, w) in 0..1 of the plan's size, None: derived each time
+    """
 
     net: torch.nn.Module
+    runs: torch.nn.Module
     kind: str
     map: torch.Tensor | None
     weight: float
@@ -71,51 +91,100 @@ class LiveTools:
 class LiveModel:
     """A model that paints pictures of one ``size`` (model pixels) in ``steps`` (time steps).
 
-    Once it has painted a whole picture, it paints parts of it as parts of the whole, where
-    ``knows_parts``.
+    Once it has painted a whole picture, it paints parts of it as parts of the whole, where it
+    ``knows_parts``. Passes that are prepared share what they keep: it is of who painted last.
     """
 
     def __init__(
         self, tools: LiveTools, size: Size, steps: Sequence[torch.Tensor], guidance: float
     ) -> None:
         self._tools, self._size, self._steps, self._guidance = tools, size, steps, guidance
-        self._nets = [
-            c.net if isinstance(c.net, UnionNet) else Incremental(c.net) for c in tools.controls
-        ]
         self._whole = Rect(0, 0, size.width // LATENT_CELL, size.height // LATENT_CELL)
         self._ends = tools.ends
+        device = tools.loaded.device
         # Latents (1, 4, H, W) float32 of what was taken in and of what was painted.
         shape = (1, 4, self._whole.height, self._whole.width)
-        self._clean, self._painted = (torch.zeros(shape, device=tools.loaded.device) for _ in "ab")
-        # What the UNet and each ControlNet keep for each step, and then both ends of the autoencoder.
-        self._kept = self._remembered()
-        self.knows_parts = bool(self._kept)
-        self._around: list[list[dict[str, Any]]] = []
+        self._clean, self._painted = (torch.zeros(shape, device=device) for _ in "ab")
+        self._weights = [torch.tensor(control.weight, device=device) for control in tools.controls]
+        # Of each step: what its pass keeps around the cells of the picture begun.
+        self._around: list[dict[str, Any]] = []
+        if isinstance(tools.run, Warmed):
+            # What is prepared reads what is kept where it lies.
+            self._memory, self._examples = tools.run.beside(self._shapes(), self._make_both)
+            for examples in self._examples.values():
+                tools.run.want(examples)
+        else:
+            self._memory = self._make_memory()
 
-    def _remembered(self) -> list[Memory]:
-        """Room for what is to be kept; empty where it is too much or a net is not understood."""
+    @property
+    def knows_parts(self) -> bool:
+        """Whether it has painted a whole picture, and nothing else since with what it keeps that in."""
+        return self._memory is not None and self._memory.holder is self
+
+    def fit(self, rect: Rect) -> Rect:
+        """What is painted for ``rect``, both in model pixels: it, more around it, or everything."""
+        run = self._tools.run
+        if not self.knows_parts:
+            cells = self._whole
+        elif isinstance(run, Warmed):
+            cells = prepared_around(in_cells(rect), self._whole)
+            # A part that is not prepared would take longer than the whole.
+            if not all(map(run.is_ready, self._examples[cells.width, cells.height])):
+                cells = self._whole
+        else:
+            return rect
+        return times(cells, LATENT_CELL)
+
+    def _shapes(self) -> tuple[Hashable, ...]:
+        """The same for all whose passes are of the same shapes."""
+        nets = (control.net for control in self._tools.controls)
+        at_work = (tuple(self._at_work(index)) for index in range(len(self._steps)))
+        return (self._whole, self._tools.prompt.shape, *nets, *at_work)
+
+    def _make_both(self) -> tuple[Kept | None, dict[tuple[int, int], list[Given]]]:
+        """Memory, and what passes are told that are to be prepared: by a part's size, of each step."""
+        self._memory = self._make_memory()
+        made = {}
+        sizes = part_sizes(self._whole) if self._memory else []
+        for width, height in ((self._whole.width, self._whole.height), *sizes):
+            cells = Rect(0, 0, width, height)
+            drawn = _at(self._zeros(3, LATENT_CELL), times(cells, LATENT_CELL))[:1]
+            maps, noisy = [drawn] * len(self._weights), _at(self._zeros(4, 1), cells)[:1]
+            around, count = self._around_of(cells), range(len(self._steps))
+            made[width, height] = [self._given(noisy, index, maps, around) for index in count]
+        return self._memory, made
+
+    def _make_memory(self) -> Kept | None:
+        """Room for what is to be kept; None where it is too much or a net is not understood."""
         tools, tiny = self._tools, self._tools.loaded.tiny_vae
-        if isinstance(tools.run, Warmed) or any(isinstance(one, UnionNet) for one in self._nets):
-            return []
-        given, picture = self.example(), self._zeros(3, LATENT_CELL)
-        called = (given.inputs, given.step)
-        told = {"encoder_hidden_states": given.prompt, "added_cond_kwargs": dict(given.labels)}
+        if any(not isinstance(control.runs, Incremental) for control in tools.controls):
+            return None
+        example = self._told(self._zeros(4, 1), self._steps[0])
+        picture = self._zeros(3, LATENT_CELL)
+        called = (example.inputs, example.step)
+        told = {"encoder_hidden_states": example.prompt, "added_cond_kwargs": dict(example.labels)}
         pixels = Rect(0, 0, self._size.width, self._size.height)
         count = len(self._steps)
         try:
-            wanted = [(layers_of(tools.unet, *called, **told), self._whole, count, _WIDER)]
+            wanted = []
             for control in tools.controls:
                 layers = layers_of(control.net, *called, **told, controlnet_cond=picture)
                 wanted.append((layers, self._whole, count, _WIDER))
+            wanted.append((layers_of(tools.unet, *called, **told), self._whole, count, _WIDER))
             if tiny is not None:
                 wanted.append((layers_of(tiny.encoder, picture[:1]), pixels, 1, 0))
-                wanted.append((layers_of(tiny.decoder, given.inputs[:1]), self._whole, 1, 0))
+                wanted.append((layers_of(tiny.decoder, example.inputs[:1]), self._whole, 1, 0))
         except LookupError:
-            return []
-        most = min(_MOST_KEPT, int(_SHARE * free_memory(tools.loaded.device)))
+            return None
+        device = tools.loaded.device
+        most = int(_SHARE * free_memory(device))
+        if device.type == "cpu":
+            most = min(_MOST_KEPT, most)
         if sum(Memory(*one, device="meta").bytes for one in wanted) > most:
-            return []
-        return [Memory(*one, device=tools.loaded.device) for one in wanted]
+            return None
+        made = [Memory(*one, device=device) for one in wanted]
+        nets = len(tools.controls) + 1
+        return Kept(made[:nets], made[nets:])
 
     def _zeros(self, channels: int, scale: int) -> torch.Tensor:
         loaded, whole = self._tools.loaded, self._whole
@@ -123,13 +192,11 @@ class LiveModel:
         zeros = torch.zeros(shape, dtype=loaded.dtype, device=loaded.device)
         return zeros.contiguous(memory_format=torch.channels_last)
 
-    def example(self) -> Given:
-        """What a pass over the whole picture is told, without controls."""
-        return self._told(self._zeros(4, 1), self._steps[0])
-
     def begin(self, cells: Rect) -> torch.Tensor:
         """Begin a picture in which ``cells`` are painted; (1, 4, h, w) float32, what was taken in."""
-        self._around = [one.told(cells) for one in self._kept[: 1 + len(self._nets)]]
+        self._around = self._around_of(cells)
+        if self._memory is not None and cells == self._whole:
+            self._memory.holder = self
         return _at(self._clean, cells)
 
     @torch.no_grad()
@@ -140,36 +207,59 @@ class LiveModel:
 
         Guided where there are two prompts; float32. ``maps``: the controls', (1, 3, 8h, 8w).
         """
-        tools, count = self._tools, len(self._steps)
-        prompts, step = tools.prompt, self._steps[index]
-        inputs = noisy.to(tools.loaded.dtype).expand(len(prompts), -1, -1, -1)
-        given = self._told(inputs.contiguous(memory_format=torch.channels_last), step)
-        residuals: list[torch.Tensor] = []
-        for number, control in enumerate(tools.controls):
-            if index / count < control.start or (index + 1) / count > control.end:
-                continue
-            down, middle = self._nets[number](
-                given.inputs,
-                step,
-                encoder_hidden_states=prompts,
-                controlnet_cond=maps[number].repeat(len(prompts), 1, 1, 1),
-                conditioning_scale=control.weight,
-                added_cond_kwargs=given.labels or None,
-                return_dict=False,
-                **(self._around[1 + number][index] if self._around else {}),
-            )
-            new = [*down, middle]
-            residuals = (
-                [one + other for one, other in zip(residuals, new, strict=True)]
-                if residuals
-                else new
-            )
-        around = self._around[0][index] if self._around else {}
-        output = tools.run(replace(given, residuals=residuals, **around)).float()
-        if len(prompts) == 1:
+        output = self._tools.run(self._given(noisy, index, maps, self._around)).float()
+        if len(output) == 1:
             return output
         without, with_prompt = output.chunk(2)
         return without + self._guidance * (with_prompt - without)
+
+    def _around_of(self, cells: Rect) -> list[dict[str, Any]]:
+        if self._memory is None:
+            return [{}] * len(self._steps)
+        # Views would move, and other devices' norms take no pictures with channels last.
+        is_plain_cpu = self._clean.device.type == "cpu" and not isinstance(self._tools.run, Warmed)
+        tell = Memory.told if is_plain_cpu else Memory.told_by_number
+        return [
+            _together(
+                [
+                    now
+                    for now, is_at_work in zip(one, self._at_work(index), strict=True)
+                    if is_at_work
+                ]
+            )
+            for index, one in enumerate(
+                zip(*(tell(one, cells) for one in self._memory.nets), strict=True)
+            )
+        ]
+
+    def _at_work(self, index: int) -> list[bool]:
+        """Which of the controls work in step ``index``, and then the UNet, which always does."""
+        count = len(self._steps)
+        asked = ((c.start, c.end) for c in self._tools.controls)
+        return [
+            *(start <= index / count and (index + 1) / count <= end for start, end in asked),
+            True,
+        ]
+
+    def _given(
+        self,
+        noisy: torch.Tensor,
+        index: int,
+        maps: Sequence[torch.Tensor],
+        around: Sequence[dict[str, Any]],
+    ) -> Given:
+        tools = self._tools
+        count = len(tools.prompt)
+        inputs = noisy.to(tools.loaded.dtype).expand(count, -1, -1, -1)
+        guides = [
+            Guide(control.runs, drawn.repeat(count, 1, 1, 1), weight)
+            for control, drawn, weight, is_at_work in zip(
+                tools.controls, maps, self._weights, self._at_work(index)[:-1], strict=True
+            )
+            if is_at_work
+        ]
+        given = self._told(inputs.contiguous(memory_format=torch.channels_last), self._steps[index])
+        return replace(given, guides=guides, **around[index])
 
     def _told(self, inputs: torch.Tensor, step: torch.Tensor) -> Given:
         """A pass over ``inputs`` (n, 4, h, w) without controls."""
@@ -196,7 +286,7 @@ class LiveModel:
         # Bytes travel; floats are made on the device.
         values = pixels.permute(2, 0, 1)[None].to(loaded.device).float() / 127.5 - 1
         if loaded.tiny_vae is not None:
-            around = self._kept[-2].told(pixels_seen)[0] if self._kept else {}
+            around = self._memory.ends[0].told(pixels_seen)[0] if self._memory else {}
             latents = self._ends[0](values.to(loaded.tiny_vae.dtype), **around).float()
         else:
             vae = loaded.vae
@@ -213,7 +303,7 @@ class LiveModel:
         seen = self._seen_around(cells)
         latents = _at(self._painted, seen)
         if loaded.tiny_vae is not None:
-            around = self._kept[-1].told(seen)[0] if self._kept else {}
+            around = self._memory.ends[1].told(seen)[0] if self._memory else {}
             sample = self._ends[1](latents.to(loaded.tiny_vae.dtype), **around)
         else:
             vae = loaded.vae
@@ -235,6 +325,14 @@ class LiveModel:
             return cells
         pixels = cells_around(times(cells, LATENT_CELL), _ROOM, times(self._whole, LATENT_CELL))
         return in_cells(pixels)
+
+
+def _together(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What one pass of several nets is told, one after the other."""
+    made = dict(told[-1], kept=[tensor for one in told for tensor in one["kept"]])
+    if "places" in made:
+        made["places"] = [tensor for one in told for tensor in one["places"]]
+    return made
 
 
 def _at(picture: torch.Tensor, rect: Rect) -> torch.Tensor:

@@ -8,7 +8,8 @@ has exact counterparts in both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +25,12 @@ _MOST_AREA = 1.5
 _REACH = 6
 # Above this part of the picture a crop saves too little to be worth its border.
 _WORTH_IT = 0.6
+# Sides of the parts for which passes are prepared, of the whole's, in multiples of so many cells: those
+# of a UNet's deepest level.
+_PREPARED = (1 / 4, 3 / 8, 1 / 2, 3 / 4)
+_EVEN = 8
+# Model pixels, of the pictures that such passes paint.
+EVEN_PIXELS = _EVEN * LATENT_CELL
 _WHITE = 255
 # Cubic interpolation looks this many pixels to each side.
 _KERNEL = 2
@@ -60,8 +67,12 @@ class Crop:
         return bool(self.shown.min() == 1)
 
 
-def make_live_plan(area: Size, model: ModelInfo) -> LivePlan:
-    """The plan for a canvas of ``area``: about the size that the model paints best."""
+def make_live_plan(area: Size, model: ModelInfo, multiple: int = 1) -> LivePlan:
+    """The plan for a canvas of ``area``: about the size that the model paints best.
+
+    multiple: of what the sides are, in model pixels, beside what the model needs
+    """
+    multiple = math.lcm(multiple, model.multiple)
 
     def fits(shrink: int) -> bool:
         width, height = -(-area.width // shrink), -(-area.height // shrink)
@@ -78,7 +89,7 @@ def make_live_plan(area: Size, model: ModelInfo) -> LivePlan:
     ):
         grow += 1
     content = Size(-(-area.width // shrink) * grow, -(-area.height // shrink) * grow)
-    size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
+    size = Size(_up(content.width, multiple), _up(content.height, multiple))
     return LivePlan(area, shrink, grow, content, size)
 
 
@@ -160,11 +171,16 @@ def show(shown: np.ndarray, rect: Rect, plan: LivePlan) -> tuple[Rect, np.ndarra
     return Rect(x, y, width, height), cv2.cvtColor(rgb[:height, :width], cv2.COLOR_RGB2RGBA)
 
 
-def crop_around(rect: Rect | None, plan: LivePlan) -> Crop:
-    """What to repaint when ``rect`` (model pixels) changed; None: everything."""
+def crop_around(
+    rect: Rect | None, plan: LivePlan, fit: Callable[[Rect], Rect] = lambda crop: crop
+) -> Crop:
+    """What to repaint when ``rect`` (model pixels) changed; None: everything.
+
+    fit: a rectangle of whole cells -> the one around it that can be painted
+    """
     whole = Rect(0, 0, plan.size.width, plan.size.height)
     if rect is not None:
-        crop = cells_around(rect, _REACH, whole)
+        crop = fit(cells_around(rect, _REACH, whole))
         if crop.width * crop.height < _WORTH_IT * whole.width * whole.height:
             return Crop(crop, _falling(rect, crop, whole))
     return Crop(whole, np.ones((whole.height, whole.width), np.float32))
@@ -177,6 +193,37 @@ def cells_around(rect: Rect, by: int, whole: Rect) -> Rect:
     right = min(whole.width, _up(rect.right + by, cell))
     bottom = min(whole.height, _up(rect.bottom + by, cell))
     return Rect(left, top, right - left, bottom - top)
+
+
+def part_sizes(whole: Rect) -> list[tuple[int, int]]:
+    """(width, height) in cells, rising: the parts of ``whole`` for which passes are prepared."""
+    sizes = {
+        (_up(round(part * whole.width), _EVEN), _up(round(part * whole.height), _EVEN))
+        for part in _PREPARED
+    }
+    return sorted(
+        size for size in sizes if size[0] * size[1] < _WORTH_IT * whole.width * whole.height
+    )
+
+
+def prepared_around(cells: Rect, whole: Rect) -> Rect:
+    """The smallest part of ``part_sizes`` that holds ``cells``, about its middle, or ``whole``.
+
+    Where the sides of ``whole`` are multiples of _EVEN so are a part's and its place.
+    """
+
+    def along(low: int, high: int, side: int, most: int) -> int | None:
+        first = max(0, _up(high - side, _EVEN))
+        last = min(low, most - side) // _EVEN * _EVEN
+        middle = round((low + high - side) / (2 * _EVEN)) * _EVEN
+        return min(max(first, middle), last) if first <= last else None
+
+    for width, height in part_sizes(whole):
+        x = along(cells.x, cells.right, width, whole.width)
+        y = along(cells.y, cells.bottom, height, whole.height)
+        if x is not None and y is not None:
+            return Rect(x, y, width, height)
+    return whole
 
 
 def in_cells(rect: Rect) -> Rect:

@@ -7,7 +7,7 @@ makes a few passes over few cells, so its pass is recorded once and replayed wit
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +27,20 @@ _KNOWN = {_LABELS, _DOWN, _MIDDLE}
 
 
 @dataclass(frozen=True)
+class Guide:
+    """A ControlNet at work in a pass.
+
+    net     a module that is called as diffusers' are; an Incremental one where something is kept
+    map     (n, 3, 8h, 8w) in 0..1, its control map there
+    weight  () float32
+    """
+
+    net: torch.nn.Module
+    map: torch.Tensor
+    weight: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Given:
     """What a pass is told. All tensors are on the model's device and, but for ``step``, in its dtype.
 
@@ -36,8 +50,11 @@ class Given:
     labels     of a family whose UNet is told more than a text (SDXL), or of one that is told the
                guidance scale (LCM's own), by diffusers' names
     residuals  what ControlNets add to the skips, and last to the middle; empty without any
-    kept       what the layers keep of the whole picture (incremental.py); empty: nothing is kept
+    guides     ControlNets that the pass runs itself, in place of ``residuals``
+    kept       what the layers of the guides and then of the UNet keep of the whole picture
+               (incremental.py); empty: nothing is kept
     is_part    ``inputs`` are but a part of that picture
+    places     where that lies, by number; None: ``kept`` are views of it
     """
 
     inputs: torch.Tensor
@@ -45,8 +62,10 @@ class Given:
     prompt: torch.Tensor
     labels: Mapping[str, torch.Tensor] = field(default_factory=dict)
     residuals: Sequence[torch.Tensor] = ()
+    guides: Sequence[Guide] = ()
     kept: Sequence[torch.Tensor] = ()
     is_part: bool = False
+    places: Sequence[torch.Tensor] | None = None
 
 
 # Given -> (n, 4, h, w), what the model predicts, in its dtype.
@@ -57,22 +76,33 @@ def plain(unet: Callable[..., Any]) -> Pass:
     """diffusers' own call."""
 
     def run(given: Given) -> torch.Tensor:
-        more: dict[str, Any] = {}
-        if labels := dict(given.labels):
-            more[GUIDANCE] = labels.pop(GUIDANCE, None)
-            more[_LABELS] = labels
-        if given.residuals:
-            *down, middle = given.residuals
-            more[_DOWN], more[_MIDDLE] = tuple(down), middle
+        around: dict[str, Any] = {}
         if given.kept:
-            more["kept"], more["is_part"] = given.kept, given.is_part
-        return unet(
-            given.inputs,
-            given.step,
-            encoder_hidden_states=given.prompt,
-            return_dict=False,
-            **more,
-        )[0]
+            # One net goes on where the one before it ends.
+            places = None if given.places is None else iter(given.places)
+            around = {"kept": iter(given.kept), "places": places, "is_part": given.is_part}
+        labels = dict(given.labels)
+        guidance = labels.pop(GUIDANCE, None)
+        told = {"encoder_hidden_states": given.prompt, "return_dict": False, **around}
+        if given.labels:
+            told[_LABELS] = labels
+        residuals = list(given.residuals)
+        for guide in given.guides:
+            down, middle = guide.net(
+                given.inputs,
+                given.step,
+                controlnet_cond=guide.map,
+                conditioning_scale=guide.weight,
+                **told,
+            )
+            new = [*down, middle]
+            residuals = [a + b for a, b in zip(residuals, new, strict=True)] if residuals else new
+        if guidance is not None:
+            told[GUIDANCE] = guidance
+        if residuals:
+            *down, middle = residuals
+            told[_DOWN], told[_MIDDLE] = tuple(down), middle
+        return unet(given.inputs, given.step, **told)[0]
 
     return run
 
@@ -80,21 +110,27 @@ def plain(unet: Callable[..., Any]) -> Pass:
 def tensors_of(given: Given) -> tuple[torch.Tensor, ...]:
     """All that a pass is told, in one order."""
     told = (given.inputs, given.step, given.prompt, *given.labels.values(), *given.residuals)
-    return (*told, *given.kept)
+    guides = (tensor for guide in given.guides for tensor in (guide.map, guide.weight))
+    return (*told, *guides, *given.kept, *(given.places or ()))
 
 
-def with_tensors(given: Given, tensors: Sequence[torch.Tensor]) -> Given:
+def with_tensors(given: Given, tensors: Iterable[torch.Tensor]) -> Given:
     """The same with other ``tensors``, in the order of ``tensors_of``."""
-    inputs, step, prompt, *rest = tensors
-    labels, end = len(given.labels), len(given.labels) + len(given.residuals)
-    return Given(
-        inputs,
-        step,
-        prompt,
-        dict(zip(given.labels, rest, strict=False)),
-        rest[labels:end],
-        rest[end:],
-        given.is_part,
+    rest = iter(tensors)
+
+    def as_many_as(those: Iterable[Any]) -> list[torch.Tensor]:
+        return [next(rest) for _ in those]
+
+    return replace(
+        given,
+        inputs=next(rest),
+        step=next(rest),
+        prompt=next(rest),
+        labels={name: next(rest) for name in given.labels},
+        residuals=as_many_as(given.residuals),
+        guides=[replace(guide, map=next(rest), weight=next(rest)) for guide in given.guides],
+        kept=as_many_as(given.kept),
+        places=None if given.places is None else as_many_as(given.places),
     )
 
 
@@ -110,7 +146,8 @@ class Recorded:
 
     def __call__(self, given: Given) -> torch.Tensor:
         counts = (len(given.residuals), len(given.kept), given.is_part)
-        key = (len(given.inputs), given.step.dtype, *given.labels, *counts)
+        nets = (guide.net for guide in given.guides)
+        key = (len(given.inputs), given.step.dtype, *given.labels, *counts, *nets)
         if key not in self._recordings:
             self._recordings[key] = self._record(given)
         with torch.jit.optimized_execution(False):
@@ -120,7 +157,8 @@ class Recorded:
         run = plain(self._unet)
         # What layers keep has sizes of its own, and then they keep those of the way down.
         tensors = tensors_of(given if given.kept else _resized(given, _ODD))
-        return _recording(self._unet, lambda *now: run(with_tensors(given, now)), tensors)
+        nets = torch.nn.ModuleList([self._unet, *(guide.net for guide in given.guides)])
+        return _recording(nets, lambda *now: run(with_tensors(given, now)), tensors)
 
 
 class RecordedParts:
@@ -232,6 +270,13 @@ def _resized(given: Given, size: tuple[int, int]) -> Given:
         empty = tensor.new_zeros(*tensor.shape[:2], *new)
         return empty.contiguous(memory_format=torch.channels_last)
 
+    height, width = size
     return replace(
-        given, inputs=zeros(given.inputs), residuals=[zeros(one) for one in given.residuals]
+        given,
+        inputs=zeros(given.inputs),
+        residuals=[zeros(one) for one in given.residuals],
+        guides=[
+            replace(one, map=one.map.new_zeros(*one.map.shape[:2], 8 * height, 8 * width))
+            for one in given.guides
+        ],
     )

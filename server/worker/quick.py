@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from velatura.server.worker import cuda
 from velatura.server.worker.incremental import Incremental
+from velatura.server.worker.live_plan import EVEN_PIXELS
 from velatura.server.worker.passes import Pass, Recorded, RecordedParts, plain
+from velatura.server.worker.union import UnionNet, is_union
 
 # Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
 _SMALL = 50_000_000
@@ -26,6 +28,17 @@ def quick(unet: torch.nn.Module) -> Pass:
         return cuda.graphed(unet)
     parts = Incremental(unet)
     return Recorded(parts) if is_small(unet) else plain(parts)
+
+
+def live_multiple(device: torch.device) -> int:
+    """Of what the sides of a live picture are, in model pixels: where passes are prepared, few shapes
+    serve all pictures."""
+    return EVEN_PIXELS if device.type == "cuda" else 1
+
+
+def quick_net(net: torch.nn.Module, kind: str) -> torch.nn.Module:
+    """A ControlNet for ``kind`` that a pass runs."""
+    return UnionNet(net, (kind,), (1.0,)) if is_union(net) else Incremental(net)
 
 
 def quick_ends(tiny: torch.nn.Module | None) -> list[Callable[..., torch.Tensor]]:

@@ -8,49 +8,65 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar, cast
 
 import torch
 from velatura.server.worker.passes import Given, Pass, tensors_of
 
 _log = logging.getLogger("velatura.worker")
+_T = TypeVar("_T")
 
 
 def shape_of(given: Given) -> Hashable:
-    """What a prepared pass is made for: bucket, batch, length of the prompt and set of controls."""
-    return tuple((tuple(one.shape), one.dtype) for one in tensors_of(given))
+    """What a prepared pass is made for: bucket, batch, length of the prompt, set of controls, and where
+    its layers keep something."""
+    told = tensors_of(replace(given, kept=(), places=None))
+    shapes = tuple((tuple(one.shape), one.dtype) for one in told)
+    nets = tuple(id(guide.net) for guide in given.guides)
+    return shapes, nets, given.is_part, given.kept[0].data_ptr() if given.kept else 0
 
 
 class Warmed:
     """A pass by whatever form of it is ready.
 
-    plain    runs any shape, now
-    prepare  makes a pass for one shape from an example; it may take minutes. Called in a thread of
-             its own, one at a time. Where it fails, that shape stays plain.
-    room     whether there is memory for another one; when not, nothing more is prepared
+    plain   runs any shape, now
+    stages  each makes a pass for one shape from an example; it may take minutes. Called in a thread
+            of its own, one at a time, for all shapes the first, then the next, whose passes take
+            the place of those before. Where one fails, that shape stays as it is.
+    room    whether there is memory for another one; when not, nothing more is prepared
 
     ``want`` says beforehand which shapes will come; a shape that comes unasked is wanted from then
     on, after those. ``close`` ends the thread after what it is at.
     """
 
     def __init__(
-        self, plain: Pass, prepare: Callable[[Given], Pass], room: Callable[[], bool]
+        self,
+        plain: Pass,
+        stages: Sequence[Callable[[Given], Pass]],
+        room: Callable[[], bool],
     ) -> None:
-        self._plain, self._prepare, self._room = plain, prepare, room
+        self._plain, self._stages, self._room = plain, stages, room
         self._changed = threading.Condition()
         self._ready: dict[Hashable, Pass] = {}
-        self._waiting: dict[Hashable, Given] = {}
+        # By stage, examples by shape.
+        self._waiting: list[dict[Hashable, Given]] = [{} for _ in stages]
         self._seen: set[Hashable] = set()
+        self._beside: tuple[Hashable, object] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def __call__(self, given: Given) -> torch.Tensor:
-        shape = shape_of(given)
-        ready = self._ready.get(shape)
+        ready = self._ready.get(shape_of(given))
         if ready is None:
             self.want([given])
             return self._plain(given)
         return ready(given)
+
+    def is_ready(self, given: Given) -> bool:
+        """Whether a pass like this is prepared."""
+        return shape_of(given) in self._ready
 
     def want(self, examples: Iterable[Given]) -> None:
         """Prepare passes like these, in this order. The examples' tensors are read later."""
@@ -59,22 +75,40 @@ class Warmed:
                 shape = shape_of(given)
                 if shape not in self._seen:
                     self._seen.add(shape)
-                    self._waiting[shape] = given
-            if self._waiting and self._thread is None and not self._closed:
+                    for waiting in self._waiting:
+                        waiting[shape] = given
+            if any(self._waiting) and self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._work, name="warming", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
+    def beside(self, shapes: Hashable, make: Callable[[], _T]) -> _T:
+        """What ``make`` made for ``shapes`` the last time, to lie beside the passes prepared for them.
+
+        Only for the last ones that were asked for: what belongs to others is let go.
+        """
+        kept = self._beside
+        if kept is None or kept[0] != shapes:
+            with self._changed:
+                self._ready.clear()
+                self._seen.clear()
+                for waiting in self._waiting:
+                    waiting.clear()
+                self._beside = None
+            self._beside = kept = (shapes, make())
+        return cast(_T, kept[1])
+
     @property
     def progress(self) -> tuple[int, int]:
-        """(shapes that are done with, shapes wanted)."""
+        """(passes that are done with, passes wanted), of all stages."""
         with self._changed:
-            return len(self._seen) - len(self._waiting), len(self._seen)
+            wanted = len(self._seen) * len(self._stages)
+            return wanted - sum(map(len, self._waiting)), wanted
 
     def wait(self) -> None:
         """Until everything wanted is done with."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting or self._closed)
+            self._changed.wait_for(lambda: not any(self._waiting) or self._closed)
 
     def close(self) -> None:
         with self._changed:
@@ -84,20 +118,22 @@ class Warmed:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._changed.wait_for(lambda: any(self._waiting) or self._closed)
                 if self._closed:
                     return
-                shape, given = next(iter(self._waiting.items()))
+                stage = next(n for n, waiting in enumerate(self._waiting) if waiting)
+                shape, given = next(iter(self._waiting[stage].items()))
             prepared = None
             if self._room():
                 try:
-                    prepared = self._prepare(given)
+                    prepared = self._stages[stage](given)
                 except Exception:  # noqa: BLE001  whatever a compiler raises, painting goes on
-                    _log.warning("a pass of %s stays eager", shape, exc_info=True)
+                    size = tuple(given.inputs.shape)
+                    _log.warning("a pass over %s stays as it is", size, exc_info=True)
             with self._changed:
-                if prepared is not None:
+                # It may have been let go meanwhile.
+                if self._waiting[stage].pop(shape, None) is not None and prepared is not None:
                     self._ready[shape] = prepared
-                del self._waiting[shape]
                 self._changed.notify_all()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from itertools import product
 
 import numpy as np
 import pytest
@@ -24,8 +26,12 @@ WHOLE = Rect(0, 0, WIDTH, HEIGHT)
 PARTS = (Rect(3, 5, 7, 8), Rect(0, 0, 2, 3), Rect(17, 12, 7, 7), Rect(11, 0, 1, 19), WHOLE)
 
 
-def part_of(asked: Given, rect: Rect, memory: Memory) -> Given:
-    (told,) = memory.told(rect)
+# How a part is told where it lies.
+WAYS = (Memory.told, Memory.told_by_number)
+
+
+def part_of(asked: Given, rect: Rect, memory: Memory, way=Memory.told) -> Given:
+    (told,) = way(memory, rect)
     return Given(cut(asked.inputs, rect), asked.step, asked.prompt, asked.labels, **told)
 
 
@@ -45,10 +51,11 @@ def test_what_did_not_change_comes_out_as_in_the_whole_wherever_the_part_lies(un
     before = copy.deepcopy(unet.state_dict())
     expected = plain(unet)(asked)
     memory = memory_of(unet, asked)
-    for run in (plain(Incremental(unet)), Recorded(Incremental(unet))):
+    for make, way in product((plain, Recorded), WAYS):
+        run = make(Incremental(unet))
         assert torch.equal(run(asked), expected)
         for rect in (WHOLE, *PARTS):
-            made = run(part_of(asked, rect, memory))
+            made = run(part_of(asked, rect, memory, way))
             assert torch.allclose(made, cut(expected, rect), atol=1e-4)
     assert all(torch.equal(before[name], value) for name, value in unet.state_dict().items())
 
@@ -68,6 +75,38 @@ def test_a_change_is_painted_nearly_as_in_the_whole_and_its_surroundings_are_see
 
 
 @torch.no_grad()
+def test_both_ways_to_tell_where_a_part_lies_paint_and_keep_the_same(unet):
+    asked = given(unet, HEIGHT, WIDTH)
+    run, memories = plain(Incremental(unet)), [memory_of(unet, asked) for _ in WAYS]
+    for number, rect in enumerate((WHOLE, *PARTS)):
+        asked.inputs.add_(number)
+        # Another reach at a border than elsewhere would differ.
+        if rect not in (PARTS[0], WHOLE):
+            continue
+        made = [
+            run(part_of(asked, rect, memory, way))
+            for memory, way in zip(memories, WAYS, strict=True)
+        ]
+        assert torch.allclose(*made, atol=1e-4)
+    for views, numbers in zip(*(memory._kept for memory in memories), strict=True):
+        assert torch.allclose(views, numbers, atol=1e-4)
+
+
+@torch.no_grad()
+def test_by_number_a_part_looks_alike_wherever_it_lies(unet):
+    whole = Rect(0, 0, 32, 24)
+    asked = given(unet, whole.height, whole.width)
+    more = {"encoder_hidden_states": asked.prompt, "added_cond_kwargs": asked.labels}
+    memory = Memory(layers_of(unet, asked.inputs, asked.step, **more), whole, 2, 1)
+    shapes, addresses = set(), set()
+    for place in ((0, 0), (8, 8), (16, 0), (16, 8)):
+        first, second = memory.told_by_number(Rect(*place, 16, 16))
+        shapes.add(tuple(tuple(one.shape) for one in first["places"]))
+        addresses.add(tuple(one.data_ptr() for one in (*first["kept"], *second["kept"])))
+    assert len(shapes) == len(addresses) == 1
+
+
+@torch.no_grad()
 def test_parts_that_cover_it_again_and_again_end_where_the_whole_is(unet):
     asked, other = given(unet, HEIGHT, WIDTH), given(unet, HEIGHT, WIDTH)
     other.inputs.mul_(0.5).add_(1)
@@ -81,6 +120,27 @@ def test_parts_that_cover_it_again_and_again_end_where_the_whole_is(unet):
             cut(made, rect).copy_(run(part_of(other, rect, memory)))
         apart.append(float((made - expected).abs().max()))
     assert apart[-1] < 0.02 * apart[0]
+
+
+@torch.no_grad()
+def test_two_threads_may_run_it_at_once(unet):
+    asked = given(unet, HEIGHT, WIDTH)
+    net, memories = Incremental(unet), [memory_of(unet, asked) for _ in "ab"]
+    run, begun, go_on, made = plain(net), threading.Event(), threading.Event(), []
+
+    def pause(*_):
+        if threading.current_thread() is thread:
+            begun.set()
+            go_on.wait(30)
+
+    net.net.conv_in.register_forward_hook(pause)
+    thread = threading.Thread(target=lambda: made.append(run(part_of(asked, WHOLE, memories[0]))))
+    thread.start()
+    begun.wait(30)
+    made.append(run(part_of(asked, WHOLE, memories[1])))
+    go_on.set()
+    thread.join()
+    assert torch.equal(*made)
 
 
 @pytest.mark.parametrize("end", ["encoder", "decoder"])

@@ -12,11 +12,22 @@ from live_painting import Easel, opened
 from lora_files import make_lora, parts_of
 from painting import make_tiny_engine, scenery
 from velatura.models.starter.recipe.tiny import make_tiny
-from velatura.protocol.messages import LiveSettings
+from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker import engine as engine_module
+from velatura.server.worker.captured import Captured, rehearsal
+from velatura.server.worker.incremental import Incremental, Memory, layers_of
+from velatura.server.worker.live_plan import EVEN_PIXELS
 from velatura.server.worker.passes import Given, plain
 from velatura.server.worker.warm import Warmed, load_weights, shape_of
+
+
+@pytest.fixture
+def counters():
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    return counters
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +67,20 @@ class Workshop:
         self.open.wait(30)
         self.threads.add(threading.current_thread().name)
         run, shape = self._compile(self._run), shape_of(example)
-        run(example)
+        captured = Captured(example, lambda given: captured_on_a_cpu(run, given))
         self.made.append(shape)
 
         def prepared(asked: Given) -> torch.Tensor:
             self.used.append(shape)
-            return run(asked)
+            return captured(asked)
 
         return prepared
+
+
+def captured_on_a_cpu(run, given: Given):
+    """As CUDA captures it: later it runs on the very tensors of ``given``, and now on none that matter."""
+    output = run(rehearsal(given))
+    return lambda: output.copy_(run(given)), output
 
 
 @torch.no_grad()
@@ -72,7 +89,7 @@ def test_a_pass_is_eager_until_it_is_compiled_and_then_takes_weights_where_they_
     run = plain(mine)
     # The real compiler, without the last stage that needs another compiler.
     workshop = Workshop(run, lambda run: torch.compile(run, backend="eager", dynamic=False))
-    warmed = Warmed(run, workshop, lambda: True)
+    warmed = Warmed(run, [workshop], lambda: True)
     one = Given(torch.randn(1, 4, 8, 8), torch.tensor(399), torch.randn(1, 40, 8))
     expected = run(one)
     assert torch.equal(warmed(one), expected)
@@ -83,8 +100,57 @@ def test_a_pass_is_eager_until_it_is_compiled_and_then_takes_weights_where_they_
     assert workshop.used == workshop.made == [shape_of(one)]
     assert threading.current_thread().name not in workshop.threads
     load_weights(mine, other)
-    assert torch.equal(warmed(one), plain(other)(one))
+    first = warmed(one)
+    assert torch.equal(first, plain(other)(one))
     assert len(workshop.used) == 2
+    warmed(replace(one, inputs=one.inputs + 1))
+    assert torch.equal(first, plain(other)(one))
+    warmed.close()
+
+
+@torch.no_grad()
+def test_compiled_passes_over_the_whole_and_over_parts_keep_what_eager_ones_keep(unet, counters):
+    whole, part = Rect(0, 0, 24, 16), Rect(8, 8, 8, 8)
+    asked = given(unet, whole.height, whole.width)
+    layers = layers_of(unet, asked.inputs, asked.step, encoder_hidden_states=asked.prompt)
+    run = plain(Incremental(unet))
+    # The real compiler, without the last stage that needs another compiler; in one piece or not at all.
+    compiled = torch.compile(run, backend="aot_eager", dynamic=False, fullgraph=True)
+    memories = [Memory(layers, whole, 2, 1) for _ in "ab"]
+    for rect in (whole, part):
+        inputs = asked.inputs[..., rect.y : rect.bottom, rect.x : rect.right].contiguous()
+        for step in range(2):
+            eager, other = (
+                form(replace(asked, inputs=inputs + step, **memory.told_by_number(rect)[step]))
+                for form, memory in zip((run, compiled), memories, strict=True)
+            )
+            assert torch.allclose(eager, other, atol=1e-5)
+        asked.inputs.mul_(0.5)
+    for one, other in zip(*(memory._kept for memory in memories), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 2
+
+
+@torch.no_grad()
+def test_a_later_stage_takes_the_place_of_an_earlier_one_unless_it_fails(unet):
+    made = []
+
+    def stage(number):
+        def prepare(example: Given):
+            made.append((number, example.inputs.shape[-1]))
+            if made[-1] == (1, 12):
+                raise RuntimeError("no such kernel")
+            return lambda asked: asked.inputs * 0 + number
+
+        return prepare
+
+    warmed = Warmed(plain(unet), [stage(0), stage(1)], lambda: True)
+    wanted = [given(unet, 8, 8), given(unet, 8, 12)]
+    warmed.want(wanted)
+    warmed.wait()
+    assert made == [(0, 8), (0, 12), (1, 8), (1, 12)]
+    assert [float(warmed(one).max()) for one in wanted] == [1, 0]
+    assert warmed.progress == (4, 4)
     warmed.close()
 
 
@@ -105,7 +171,7 @@ def test_shapes_are_told_apart_by_bucket_batch_prompt_and_controls(unet):
 def test_what_is_wanted_beforehand_is_made_in_that_order_and_once(unet):
     workshop = Workshop(plain(unet))
     workshop.open.set()
-    warmed = Warmed(plain(unet), workshop, lambda: True)
+    warmed = Warmed(plain(unet), [workshop], lambda: True)
     wanted = [given(unet, 8, side) for side in (16, 8, 12)]
     warmed.want([*wanted, wanted[0]])
     warmed.wait()
@@ -123,7 +189,7 @@ def test_what_cannot_be_prepared_stays_eager_and_is_tried_once(unet, reason):
         tried.append(example)
         raise RuntimeError("no such kernel")
 
-    warmed = Warmed(plain(unet), prepare, lambda: reason != "no room")
+    warmed = Warmed(plain(unet), [prepare], lambda: reason != "no room")
     one = given(unet, 8, 8)
     for _ in range(3):
         assert torch.equal(warmed(one), plain(unet)(one))
@@ -133,43 +199,85 @@ def test_what_cannot_be_prepared_stays_eager_and_is_tried_once(unet, reason):
     warmed.close()
 
 
-def test_live_asks_for_its_sizes_paints_meanwhile_and_says_how_far_it_is(tiny_folder, monkeypatch):
-    workshops = []
+class Eager(Warmed):
+    """Runs as they are the passes that others prepare."""
+
+    def is_ready(self, given: Given) -> bool:
+        return True
+
+
+LINE = (Control(kind="line"), Control(kind="canny", start=0.5))
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"controls": LINE, "guidance": 2.0, "steps": 2}], ids=["plain", "guided"]
+)
+def test_live_paints_parts_by_prepared_passes_and_meanwhile_whole_and_says_how_far_it_is(
+    tiny_folder, monkeypatch, more
+):
+    runs, steps = [], more.get("steps", 4)
 
     def quick(unet):
-        workshops.append(Workshop(plain(unet)))
-        return Warmed(plain(unet), workshops[-1], lambda: True)
+        run = plain(Incremental(unet))
+        runs.append((Eager(run, [], lambda: True), Workshop(run)))
+        if len(runs) == 2:
+            runs[1] = Warmed(run, [runs[1][1]], lambda: True), runs[1][1]
+        return runs[-1][0]
 
-    eager, warm = make_tiny_engine(tiny_folder), make_tiny_engine(tiny_folder)
-    easels = [Easel(opened(128, 48), scenery(128, 48), one) for one in (eager, warm)]
+    monkeypatch.setattr(engine_module, "quick", quick)
+    monkeypatch.setattr(engine_module, "live_multiple", lambda device: EVEN_PIXELS)
+    engines = [make_tiny_engine(tiny_folder) for _ in "ab"]
+    picture = scenery(160, 120)
+    easels = [Easel(opened(160, 120, **more), picture, engine) for engine in engines]
     notes = []
     monkeypatch.setattr(easels[1], "_take", _noting(easels[1]._take, notes))
-    monkeypatch.setattr(engine_module, "quick", quick)
     for easel in easels:
         easel.key()
         easel.paint()
-    # The first one's is never let to prepare anything.
-    _, workshop = workshops
-    assert not workshop.used
+    warmed, workshop = runs[1]
     assert any("quicker" in note for note in notes)
+    easels[1].brush(Rect(140, 100, 6, 6))
+    assert easels[1].paint().picture.width == 160
     workshop.open.set()
-    (warmed,) = warm._passes.values()
     warmed.wait()
-    notes.clear()
+    assert not workshop.used
+    easels[0].brush(Rect(140, 100, 6, 6))
     for easel in easels:
-        easel.brush(Rect(20, 20, 6, 6))
+        # Both begin anew: one had painted the stroke as a part.
+        easel.canvas.change(LiveSettings(job=easel.canvas.job, prompt="a boat", seed=5, **more))
         easel.paint()
+    notes.clear()
+    for place in ((20, 20), (150, 100), (70, 60)):
+        results = []
+        for easel in easels:
+            easel.brush(Rect(*place, 6, 6))
+            results.append(easel.paint())
+        assert results[0].picture.width == results[1].picture.width < 160
+        assert (easels[0].shown == easels[1].shown).all()
     # No shape came that had not been asked for, and all the steps were prepared ones.
-    assert len(workshop.used) == 4
+    assert len(workshop.used) == 4 * steps
     assert warmed.progress[0] == len(workshop.made)
     assert not notes
-    assert (easels[0].shown == easels[1].shown).all()
-    settings = LiveSettings(job=easels[1].canvas.job, prompt="a blue boat", seed=3)
+    # Other settings of the same shapes, another canvas beside it: what is kept is whose painted last.
+    other = Easel(opened(160, 120, **more), picture, engines[1])
+    other.key()
+    other.paint()
+    for x, one, is_whole in ((5, easels[1], True), (15, easels[1], False), (25, other, True)):
+        one.brush(Rect(x, 80, 6, 6))
+        assert (one.paint().picture.width == 160) == is_whole
+    settings = LiveSettings(job=easels[1].canvas.job, prompt="a blue boat", seed=3, **more)
     easels[1].canvas.change(settings)
     easels[1].paint()
-    assert len(workshop.used) == 8
-    for easel in easels:
-        easel.canvas.close()
+    assert len(workshop.used) == 9 * steps
+    # Other shapes: what was prepared for these is let go, and what is kept.
+    larger = Easel(opened(200, 200, **more), scenery(200, 200), engines[1])
+    larger.key()
+    larger.paint()
+    warmed.wait()
+    for one, is_whole in ((easels[1], True), (larger, False)):
+        one.brush(Rect(50, 50, 6, 6))
+        assert (one.paint().picture.width == one.picture.shape[1]) == is_whole
+    warmed.close()
 
 
 def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatch):
@@ -179,9 +287,10 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
     workshops = []
 
     def quick(unet):
-        workshops.append(Workshop(plain(unet)))
+        run = plain(Incremental(unet))
+        workshops.append(Workshop(run))
         workshops[-1].open.set()
-        return Warmed(plain(unet), workshops[-1], lambda: True)
+        return Warmed(run, [workshops[-1]], lambda: True)
 
     monkeypatch.setattr(engine_module, "quick", quick)
     engine = make_tiny_engine(folder)
@@ -201,6 +310,7 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
     fresh.paint()
     assert (easel.shown == fresh.shown).all()
     assert (easel.shown != with_ink).any()
+    run.close()
 
 
 def _noting(take, notes):
