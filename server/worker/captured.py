@@ -22,7 +22,9 @@ class Captured:
     """
 
     def __init__(self, example: Given, capture: Capture) -> None:
-        own = {id(one): one.clone() for one in _moving(example)}
+        # A pipeline may keep its time steps elsewhere.
+        device = example.inputs.device
+        own = {id(one): one.to(device, copy=True) for one in _moving(example)}
         self._inputs = list(own.values())
         standing = with_tensors(example, [own.get(id(one), one) for one in tensors_of(example)])
         self._again, self._output = capture(standing)

@@ -1,4 +1,4 @@
-"""CUDA alone: passes captured as CUDA graphs, at once as they are and then compiled, beside the painting.
+"""CUDA alone: passes compiled and captured as CUDA graphs, prepared beside the painting.
 
 NOT YET RUN ON A GPU: written against the documentation of torch 2.9 to 2.15 (torch.compile,
 torch.cuda.CUDAGraph, torch.cuda.graph, torch.cuda.graph_pool_handle). What decides when a graph is
@@ -13,7 +13,7 @@ import torch
 from velatura.server.worker.captured import Captured, rehearsal
 from velatura.server.worker.incremental import Incremental
 from velatura.server.worker.passes import Given, Pass, plain
-from velatura.server.worker.warm import Warmed
+from velatura.server.worker.warm import Stage, Warmed
 
 # Passes before a capture: libraries choose their kernels and take their workspaces in the first ones.
 _REHEARSALS = 3
@@ -23,10 +23,15 @@ _MOST_SHAPES = 64
 _LEFT_FREE = 0.1
 
 
-def graphed(unet: torch.nn.Module) -> Warmed:
+# Passes of one shape in ordinary jobs, which come in many, after which it is worth compiling: two jobs.
+_WORTH = 40
+
+
+def graphed(unet: torch.nn.Module, *, live: bool) -> Warmed:
     """The passes of ``unet``: eager until a graph of their shape is there.
 
-    Graphs read the weights where they lie: a LoRA is swapped in place.
+    For live painting graphs are captured at once and again when they are compiled. Graphs read the
+    weights where they lie: a LoRA is swapped in place.
     """
     torch._dynamo.config.recompile_limit = max(_MOST_SHAPES, torch._dynamo.config.recompile_limit)
     run = plain(Incremental(unet))
@@ -59,7 +64,10 @@ def graphed(unet: torch.nn.Module) -> Warmed:
 
         return prepared
 
-    return Warmed(run, [prepare(run), prepare(compiled)], has_room)
+    stages = [Stage(prepare(compiled), _WORTH)]
+    if live:
+        stages.insert(0, Stage(prepare(run)))
+    return Warmed(run, stages, has_room)
 
 
 def has_room() -> bool:

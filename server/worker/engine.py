@@ -46,11 +46,11 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
-from velatura.server.worker.passes import Pass, Recorded, through
+from velatura.server.worker.passes import Pass, through
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.quick import is_small, live_multiple, quick, quick_ends, quick_net
+from velatura.server.worker.quick import live_multiple, quick, quick_ends, quick_job, quick_net
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools
@@ -99,8 +99,8 @@ class Engine:
         self._texts = Lru(_TEXTS_KEPT)
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
-        # By model, for ordinary jobs.
-        self._recorded: dict[str, Recorded] = {}
+        # By model, for ordinary jobs; None before the second.
+        self._quick: dict[str, Pass | None] = {}
         # By net and kind, for live painting: with it, what runs it.
         self._guides: dict[tuple[int, str], tuple[torch.nn.Module, torch.nn.Module]] = {}
         # By model, for live painting: both ends of its tiny autoencoder.
@@ -121,6 +121,12 @@ class Engine:
     def loaded(self) -> tuple[str, ...]:
         """Names of the models in memory."""
         return self._checkpoints.loaded()
+
+    def wait_until_prepared(self) -> None:
+        """Until every pass that is wanted so far is prepared, which painting never waits for."""
+        for run in (*self._passes.values(), *self._quick.values()):
+            if isinstance(run, Warmed):
+                run.wait()
 
     def run(self, request: Generate | Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
         """Run one job: emit its progress, previews and results.
@@ -318,15 +324,17 @@ class Engine:
             yield encode, ready.note
 
     def _replayed(self, loaded: Loaded, ready: Ready) -> AbstractContextManager[None]:
-        """A small UNet's passes are recorded the second time that they are wanted.
+        """A UNet's passes are recorded or prepared the second time that they are wanted.
 
         Not under LoRAs: they are worn by hooks, which a recording would keep or not see.
         """
-        if ready.loras or not is_small(loaded.unet):
+        if ready.loras:
             return nullcontext()
-        is_known = loaded.name in self._recorded
-        run = self._recorded.setdefault(loaded.name, Recorded(loaded.unet))
-        return through(loaded.unet, run) if is_known else nullcontext()
+        if loaded.name not in self._quick:
+            self._quick[loaded.name] = None
+            return nullcontext()
+        run = self._quick[loaded.name] = self._quick[loaded.name] or quick_job(loaded.unet)
+        return through(loaded.unet, run) if run else nullcontext()
 
     def _forget(self, key: Key) -> None:
         """Drop what holds what leaves: a live canvas begins anew."""
@@ -339,7 +347,8 @@ class Engine:
             if is_its and isinstance(run := self._passes.pop(other), Warmed):
                 run.close()
         if kind == MODEL:
-            self._recorded.pop(name, None)
+            if isinstance(its := self._quick.pop(name, None), Warmed):
+                its.close()
             self._ends.pop(name, None)
             self._previews.drop(name)
             for other in tuple(self._shelf):
@@ -364,7 +373,7 @@ class Engine:
             self._addons,
             self._passes,
             self._guides,
-            self._recorded,
+            self._quick,
             self._ends,
             self._painters,
         )

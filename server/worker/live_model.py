@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ class LiveModel:
         shape = (1, 4, self._whole.height, self._whole.width)
         self._clean, self._painted = (torch.zeros(shape, device=device) for _ in "ab")
         self._weights = [torch.tensor(control.weight, device=device) for control in tools.controls]
+        self._labels = self._make_labels()
         # Of each step: what its pass keeps around the cells of the picture begun.
         self._around: list[dict[str, Any]] = []
         if isinstance(tools.run, Warmed):
@@ -159,10 +161,9 @@ class LiveModel:
         tools, tiny = self._tools, self._tools.loaded.tiny_vae
         if any(not isinstance(control.runs, Incremental) for control in tools.controls):
             return None
-        example = self._told(self._zeros(4, 1), self._steps[0])
-        picture = self._zeros(3, LATENT_CELL)
-        called = (example.inputs, example.step)
-        told = {"encoder_hidden_states": example.prompt, "added_cond_kwargs": dict(example.labels)}
+        latents, picture = self._zeros(4, 1), self._zeros(3, LATENT_CELL)
+        called = (latents, self._steps[0])
+        told = {"encoder_hidden_states": tools.prompt, "added_cond_kwargs": self._labels}
         pixels = Rect(0, 0, self._size.width, self._size.height)
         count = len(self._steps)
         try:
@@ -173,7 +174,7 @@ class LiveModel:
             wanted.append((layers_of(tools.unet, *called, **told), self._whole, count, _WIDER))
             if tiny is not None:
                 wanted.append((layers_of(tiny.encoder, picture[:1]), pixels, 1, 0))
-                wanted.append((layers_of(tiny.decoder, example.inputs[:1]), self._whole, 1, 0))
+                wanted.append((layers_of(tiny.decoder, latents[:1]), self._whole, 1, 0))
         except LookupError:
             return None
         device = tools.loaded.device
@@ -219,17 +220,9 @@ class LiveModel:
         # Views would move, and other devices' norms take no pictures with channels last.
         is_plain_cpu = self._clean.device.type == "cpu" and not isinstance(self._tools.run, Warmed)
         tell = Memory.told if is_plain_cpu else Memory.told_by_number
+        told = zip(*(tell(one, cells) for one in self._memory.nets), strict=True)
         return [
-            _together(
-                [
-                    now
-                    for now, is_at_work in zip(one, self._at_work(index), strict=True)
-                    if is_at_work
-                ]
-            )
-            for index, one in enumerate(
-                zip(*(tell(one, cells) for one in self._memory.nets), strict=True)
-            )
+            _together(list(compress(now, self._at_work(index)))) for index, now in enumerate(told)
         ]
 
     def _at_work(self, index: int) -> list[bool]:
@@ -251,27 +244,27 @@ class LiveModel:
         tools = self._tools
         count = len(tools.prompt)
         inputs = noisy.to(tools.loaded.dtype).expand(count, -1, -1, -1)
+        given = zip(tools.controls, maps, self._weights, strict=True)
         guides = [
             Guide(control.runs, drawn.repeat(count, 1, 1, 1), weight)
-            for control, drawn, weight, is_at_work in zip(
-                tools.controls, maps, self._weights, self._at_work(index)[:-1], strict=True
-            )
-            if is_at_work
+            for control, drawn, weight in compress(given, self._at_work(index))
         ]
-        given = self._told(inputs.contiguous(memory_format=torch.channels_last), self._steps[index])
-        return replace(given, guides=guides, **around[index])
+        last = inputs.contiguous(memory_format=torch.channels_last)
+        return Given(
+            last, self._steps[index], tools.prompt, self._labels, guides=guides, **around[index]
+        )
 
-    def _told(self, inputs: torch.Tensor, step: torch.Tensor) -> Given:
-        """A pass over ``inputs`` (n, 4, h, w) without controls."""
-        tools, labels = self._tools, {}
+    def _make_labels(self) -> dict[str, torch.Tensor]:
+        tools, count, labels = self._tools, len(self._tools.prompt), {}
         if tools.pooled is not None:
             # Nothing of the picture is cut off (Podell et al.).
             height, width = self._size.height, self._size.width
-            sizes = torch.tensor([[height, width, 0, 0, height, width]] * len(inputs))
+            sizes = torch.tensor([[height, width, 0, 0, height, width]] * count)
             labels = {"text_embeds": tools.pooled, "time_ids": sizes.to(tools.pooled)}
         if tools.unet.config.time_cond_proj_dim is not None:
-            labels[GUIDANCE] = guidance_embedding(tools.unet, max(1.0, self._guidance)).to(inputs)
-        return Given(inputs, step, tools.prompt, labels)
+            told = guidance_embedding(tools.unet, max(1.0, self._guidance))
+            labels[GUIDANCE] = told.to(tools.loaded.device, tools.loaded.dtype)
+        return labels
 
     @torch.no_grad()
     def take_in(self, picture: np.ndarray, rect: Rect) -> None:

@@ -25,9 +25,16 @@ def quick(unet: torch.nn.Module) -> Pass:
     """A pass of ``unet``: on a CPU bit for bit diffusers' own; on CUDA, once a shape is prepared, as
     close to it as compilers come."""
     if next(unet.parameters()).device.type == "cuda":
-        return cuda.graphed(unet)
+        return cuda.graphed(unet, live=True)
     parts = Incremental(unet)
     return Recorded(parts) if is_small(unet) else plain(parts)
+
+
+def quick_job(unet: torch.nn.Module) -> Pass | None:
+    """The same for ordinary jobs, whose pictures have many sizes; None for diffusers' own call."""
+    if next(unet.parameters()).device.type == "cuda":
+        return cuda.graphed(unet, live=False)
+    return Recorded(unet) if is_small(unet) else None
 
 
 def live_multiple(device: torch.device) -> int:

@@ -61,10 +61,5 @@ class UnionNet(torch.nn.Module):
         return down, middle
 
 
-def for_kind(net: torch.nn.Module, kind: str) -> torch.nn.Module:
-    """``net`` as an ordinary ControlNet for ``kind``."""
-    return UnionNet(net, (kind,), (1.0,)) if is_union(net) else net
-
-
 def is_union(net: torch.nn.Module) -> bool:
     return isinstance(net, ControlNetUnionModel)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import torch
@@ -28,41 +29,49 @@ def shape_of(given: Given) -> Hashable:
     return shapes, nets, given.is_part, given.kept[0].data_ptr() if given.kept else 0
 
 
+@dataclass(frozen=True)
+class Stage:
+    """prepare  makes a pass for one shape from an example; it may take minutes
+    worth       passes of a shape that came unasked after which that is worth it"""
+
+    prepare: Callable[[Given], Pass]
+    worth: int = 1
+
+
 class Warmed:
     """A pass by whatever form of it is ready.
 
     plain   runs any shape, now
-    stages  each makes a pass for one shape from an example; it may take minutes. Called in a thread
-            of its own, one at a time, for all shapes the first, then the next, whose passes take
-            the place of those before. Where one fails, that shape stays as it is.
+    stages  prepare shapes, in a thread of their own, one at a time: all of them by the first stage,
+            then by the next, whose passes take the place of those before. Where one fails, that
+            shape stays as it is.
     room    whether there is memory for another one; when not, nothing more is prepared
 
-    ``want`` says beforehand which shapes will come; a shape that comes unasked is wanted from then
-    on, after those. ``close`` ends the thread after what it is at.
+    ``want`` says beforehand which shapes will come; a shape that comes unasked is wanted when it has
+    come often enough, after those. ``close`` ends the thread after what it is at.
     """
 
     def __init__(
-        self,
-        plain: Pass,
-        stages: Sequence[Callable[[Given], Pass]],
-        room: Callable[[], bool],
+        self, plain: Pass, stages: Sequence[Stage], room: Callable[[], bool] = lambda: True
     ) -> None:
         self._plain, self._stages, self._room = plain, stages, room
         self._changed = threading.Condition()
         self._ready: dict[Hashable, Pass] = {}
-        # By stage, examples by shape.
+        self._came: Counter[Hashable] = Counter()
+        # By stage: what was ever wanted, and examples of what waits.
+        self._wanted: list[set[Hashable]] = [set() for _ in stages]
         self._waiting: list[dict[Hashable, Given]] = [{} for _ in stages]
-        self._seen: set[Hashable] = set()
         self._beside: tuple[Hashable, object] | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def __call__(self, given: Given) -> torch.Tensor:
-        ready = self._ready.get(shape_of(given))
-        if ready is None:
-            self.want([given])
-            return self._plain(given)
-        return ready(given)
+        shape = shape_of(given)
+        self._came[shape] += 1
+        for number, stage in enumerate(self._stages):
+            if self._came[shape] >= stage.worth and shape not in self._wanted[number]:
+                self._want(number, given)
+        return self._ready.get(shape, self._plain)(given)
 
     def is_ready(self, given: Given) -> bool:
         """Whether a pass like this is prepared."""
@@ -70,14 +79,17 @@ class Warmed:
 
     def want(self, examples: Iterable[Given]) -> None:
         """Prepare passes like these, in this order. The examples' tensors are read later."""
+        for given in examples:
+            for number in range(len(self._stages)):
+                self._want(number, given)
+
+    def _want(self, number: int, given: Given) -> None:
+        shape = shape_of(given)
         with self._changed:
-            for given in examples:
-                shape = shape_of(given)
-                if shape not in self._seen:
-                    self._seen.add(shape)
-                    for waiting in self._waiting:
-                        waiting[shape] = given
-            if any(self._waiting) and self._thread is None and not self._closed:
+            if shape not in self._wanted[number]:
+                self._wanted[number].add(shape)
+                self._waiting[number][shape] = given
+            if self._waiting[number] and self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._work, name="warming", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -91,8 +103,9 @@ class Warmed:
         if kept is None or kept[0] != shapes:
             with self._changed:
                 self._ready.clear()
-                self._seen.clear()
-                for waiting in self._waiting:
+                self._came.clear()
+                for wanted, waiting in zip(self._wanted, self._waiting, strict=True):
+                    wanted.clear()
                     waiting.clear()
                 self._beside = None
             self._beside = kept = (shapes, make())
@@ -102,7 +115,7 @@ class Warmed:
     def progress(self) -> tuple[int, int]:
         """(passes that are done with, passes wanted), of all stages."""
         with self._changed:
-            wanted = len(self._seen) * len(self._stages)
+            wanted = sum(map(len, self._wanted))
             return wanted - sum(map(len, self._waiting)), wanted
 
     def wait(self) -> None:
@@ -126,7 +139,7 @@ class Warmed:
             prepared = None
             if self._room():
                 try:
-                    prepared = self._stages[stage](given)
+                    prepared = self._stages[stage].prepare(given)
                 except Exception:  # noqa: BLE001  whatever a compiler raises, painting goes on
                     size = tuple(given.inputs.shape)
                     _log.warning("a pass over %s stays as it is", size, exc_info=True)

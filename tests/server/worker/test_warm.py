@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from live_painting import Easel, opened
 from lora_files import make_lora, parts_of
-from painting import make_tiny_engine, scenery
+from painting import ask, make_tiny_engine, painted, rectangle, scenery
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
@@ -19,7 +19,7 @@ from velatura.server.worker.captured import Captured, rehearsal
 from velatura.server.worker.incremental import Incremental, Memory, layers_of
 from velatura.server.worker.live_plan import EVEN_PIXELS
 from velatura.server.worker.passes import Given, plain
-from velatura.server.worker.warm import Warmed, load_weights, shape_of
+from velatura.server.worker.warm import Stage, Warmed, load_weights, shape_of
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_pass_is_eager_until_it_is_compiled_and_then_takes_weights_where_they_
     run = plain(mine)
     # The real compiler, without the last stage that needs another compiler.
     workshop = Workshop(run, lambda run: torch.compile(run, backend="eager", dynamic=False))
-    warmed = Warmed(run, [workshop], lambda: True)
+    warmed = Warmed(run, [Stage(workshop)])
     one = Given(torch.randn(1, 4, 8, 8), torch.tensor(399), torch.randn(1, 40, 8))
     expected = run(one)
     assert torch.equal(warmed(one), expected)
@@ -144,7 +144,7 @@ def test_a_later_stage_takes_the_place_of_an_earlier_one_unless_it_fails(unet):
 
         return prepare
 
-    warmed = Warmed(plain(unet), [stage(0), stage(1)], lambda: True)
+    warmed = Warmed(plain(unet), [Stage(stage(0)), Stage(stage(1))])
     wanted = [given(unet, 8, 8), given(unet, 8, 12)]
     warmed.want(wanted)
     warmed.wait()
@@ -152,6 +152,46 @@ def test_a_later_stage_takes_the_place_of_an_earlier_one_unless_it_fails(unet):
     assert [float(warmed(one).max()) for one in wanted] == [1, 0]
     assert warmed.progress == (4, 4)
     warmed.close()
+
+
+@torch.no_grad()
+def test_what_comes_unasked_is_prepared_when_it_has_come_often_enough(unet):
+    made = []
+    warmed = Warmed(plain(unet), [Stage(lambda one: made.append(shape_of(one)) or plain(unet), 3)])
+    often, once = given(unet, 8, 8), given(unet, 8, 12)
+    for asked in (often, once, often):
+        warmed(asked)
+    warmed.wait()
+    assert not made
+    warmed(often)
+    warmed.wait()
+    assert made == [shape_of(often)]
+    warmed.close()
+
+
+def test_ordinary_jobs_are_painted_by_prepared_passes_when_they_come_again(
+    tiny_folder, monkeypatch
+):
+    workshops = []
+
+    def quick_job(unet):
+        run = plain(Incremental(unet))
+        workshops.append(Workshop(run))
+        workshops[-1].open.set()
+        return Warmed(run, [Stage(workshops[-1], 15)])
+
+    monkeypatch.setattr(engine_module, "quick_job", quick_job)
+    engine = make_tiny_engine(tiny_folder)
+    picture = scenery(96, 96)
+    request = ask(picture, rectangle(96, 96, Rect(20, 20, 40, 40)), guidance=4.0, steps=10)
+    first = painted(engine, request)
+    for turn in range(3):
+        assert (painted(engine, request) == first).all()
+        if turn:  # enough have come
+            engine.wait_until_prepared()
+    (workshop,) = workshops
+    assert 10 <= len(workshop.used) < 30
+    engine._quick["tiny"].close()
 
 
 def test_shapes_are_told_apart_by_bucket_batch_prompt_and_controls(unet):
@@ -171,7 +211,7 @@ def test_shapes_are_told_apart_by_bucket_batch_prompt_and_controls(unet):
 def test_what_is_wanted_beforehand_is_made_in_that_order_and_once(unet):
     workshop = Workshop(plain(unet))
     workshop.open.set()
-    warmed = Warmed(plain(unet), [workshop], lambda: True)
+    warmed = Warmed(plain(unet), [Stage(workshop)])
     wanted = [given(unet, 8, side) for side in (16, 8, 12)]
     warmed.want([*wanted, wanted[0]])
     warmed.wait()
@@ -189,7 +229,7 @@ def test_what_cannot_be_prepared_stays_eager_and_is_tried_once(unet, reason):
         tried.append(example)
         raise RuntimeError("no such kernel")
 
-    warmed = Warmed(plain(unet), [prepare], lambda: reason != "no room")
+    warmed = Warmed(plain(unet), [Stage(prepare)], lambda: reason != "no room")
     one = given(unet, 8, 8)
     for _ in range(3):
         assert torch.equal(warmed(one), plain(unet)(one))
@@ -219,9 +259,9 @@ def test_live_paints_parts_by_prepared_passes_and_meanwhile_whole_and_says_how_f
 
     def quick(unet):
         run = plain(Incremental(unet))
-        runs.append((Eager(run, [], lambda: True), Workshop(run)))
+        runs.append((Eager(run, []), Workshop(run)))
         if len(runs) == 2:
-            runs[1] = Warmed(run, [runs[1][1]], lambda: True), runs[1][1]
+            runs[1] = Warmed(run, [Stage(runs[1][1])]), runs[1][1]
         return runs[-1][0]
 
     monkeypatch.setattr(engine_module, "quick", quick)
@@ -290,7 +330,7 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
         run = plain(Incremental(unet))
         workshops.append(Workshop(run))
         workshops[-1].open.set()
-        return Warmed(run, [workshops[-1]], lambda: True)
+        return Warmed(run, [Stage(workshops[-1])])
 
     monkeypatch.setattr(engine_module, "quick", quick)
     engine = make_tiny_engine(folder)
