@@ -7,7 +7,9 @@ made and used is in warm.py, what it reads and writes in captured.py: both are t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from velatura.server.worker.captured import Captured, rehearsal
@@ -17,12 +19,12 @@ from velatura.server.worker.warm import Stage, Warmed
 
 # Passes before a capture: libraries choose their kernels and take their workspaces in the first ones.
 _REHEARSALS = 3
-# Shapes, batches and sets of controls that a model may be compiled for.
-_MOST_SHAPES = 64
+# Shapes, batches and sets of controls of all models that may be compiled for.
+_MOST_SHAPES = 1024
 # Of the device's memory: what must be left when another graph is captured.
 _LEFT_FREE = 0.1
-
-
+# One capture at a time in a process.
+_capturing = threading.Lock()
 # Passes of one shape in ordinary jobs, which come in many, after which it is worth compiling: two jobs.
 _WORTH = 40
 
@@ -33,10 +35,9 @@ def graphed(unet: torch.nn.Module, *, live: bool) -> Warmed:
     For live painting graphs are captured at once and again when they are compiled. Graphs read the
     weights where they lie: a LoRA is swapped in place.
     """
-    torch._dynamo.config.recompile_limit = max(_MOST_SHAPES, torch._dynamo.config.recompile_limit)
     run = plain(Incremental(unet))
     # No graphs of torch's own: those belong to one thread, and would copy what layers keep.
-    compiled = torch.compile(run, dynamic=False, mode="max-autotune-no-cudagraphs")
+    quick = compiled(run, mode="max-autotune-no-cudagraphs")
     pool = torch.cuda.graph_pool_handle()
     stream = torch.cuda.Stream()
 
@@ -48,8 +49,11 @@ def graphed(unet: torch.nn.Module, *, live: bool) -> Warmed:
             stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             # The painter's thread goes on with its own stream while this one captures.
-            with torch.cuda.graph(
-                graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+            with (
+                _capturing,
+                torch.cuda.graph(
+                    graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+                ),
             ):
                 output = form(given)
             return graph.replay, output
@@ -64,10 +68,24 @@ def graphed(unet: torch.nn.Module, *, live: bool) -> Warmed:
 
         return prepared
 
-    stages = [Stage(prepare(compiled), _WORTH)]
+    stages = [Stage(prepare(quick), _WORTH)]
     if live:
         stages.insert(0, Stage(prepare(run)))
     return Warmed(run, stages, has_room)
+
+
+def compiled(run: Pass, **how: Any) -> Pass:
+    """``run``, compiled for each shape when that comes first; ``how`` as torch.compile's."""
+    made = torch.compile(run, dynamic=False, **how)
+
+    def call(given: Given) -> torch.Tensor:
+        # What is set for the compiler counts in the thread that sets it. All models share this code.
+        config = torch._dynamo.config
+        config.recompile_limit = config.accumulated_recompile_limit = _MOST_SHAPES
+        output: torch.Tensor = made(given)
+        return output
+
+    return call
 
 
 def has_room() -> bool:

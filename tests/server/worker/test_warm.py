@@ -16,6 +16,7 @@ from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker import engine as engine_module
 from velatura.server.worker.captured import Captured, rehearsal
+from velatura.server.worker.cuda import compiled
 from velatura.server.worker.incremental import Incremental, Memory, layers_of
 from velatura.server.worker.live_plan import EVEN_PIXELS
 from velatura.server.worker.passes import Given, plain
@@ -88,7 +89,7 @@ def test_a_pass_is_eager_until_it_is_compiled_and_then_takes_weights_where_they_
     mine, other = Small(), Small()
     run = plain(mine)
     # The real compiler, without the last stage that needs another compiler.
-    workshop = Workshop(run, lambda run: torch.compile(run, backend="eager", dynamic=False))
+    workshop = Workshop(run, lambda run: compiled(run, backend="eager"))
     warmed = Warmed(run, [Stage(workshop)])
     one = Given(torch.randn(1, 4, 8, 8), torch.tensor(399), torch.randn(1, 40, 8))
     expected = run(one)
@@ -115,20 +116,34 @@ def test_compiled_passes_over_the_whole_and_over_parts_keep_what_eager_ones_keep
     layers = layers_of(unet, asked.inputs, asked.step, encoder_hidden_states=asked.prompt)
     run = plain(Incremental(unet))
     # The real compiler, without the last stage that needs another compiler; in one piece or not at all.
-    compiled = torch.compile(run, backend="aot_eager", dynamic=False, fullgraph=True)
+    quick = compiled(run, backend="aot_eager", fullgraph=True)
     memories = [Memory(layers, whole, 2, 1) for _ in "ab"]
     for rect in (whole, part):
         inputs = asked.inputs[..., rect.y : rect.bottom, rect.x : rect.right].contiguous()
         for step in range(2):
             eager, other = (
                 form(replace(asked, inputs=inputs + step, **memory.told_by_number(rect)[step]))
-                for form, memory in zip((run, compiled), memories, strict=True)
+                for form, memory in zip((run, quick), memories, strict=True)
             )
             assert torch.allclose(eager, other, atol=1e-5)
         asked.inputs.mul_(0.5)
     for one, other in zip(*(memory._kept for memory in memories), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
     assert counters["stats"]["unique_graphs"] == 2
+
+
+@torch.no_grad()
+def test_every_shape_is_compiled_however_many_come(counters):
+    run = compiled(plain(Small()), backend="eager")
+    warmed = Warmed(run, [Stage(lambda example: (run(example), run)[1])])
+    wanted = [
+        Given(torch.randn(1, 4, 8, side), torch.tensor(1), torch.randn(1, 40, 8))
+        for side in range(8, 20)
+    ]
+    warmed.want(wanted)
+    warmed.wait()
+    assert counters["stats"]["unique_graphs"] == len(wanted)
+    warmed.close()
 
 
 @torch.no_grad()
