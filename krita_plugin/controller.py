@@ -17,6 +17,7 @@ from . import canvas, capture, sending, trace
 from .capture import CaptureError
 from .desks import Desks
 from .document import Document, DocumentError
+from .failures import Failures
 from .link import Link
 from .painting import Painting, hidden_by
 from .pictures import PictureFiles
@@ -55,6 +56,7 @@ class Controller(QtCore.QObject):
         self._limits: m.Limits | None = None
         self._state = LinkState(CONNECTING, "")
         self._seen: Any = None
+        self._failures = Failures(panel.notice, self._again)
         self.desks = Desks(panel, self)
         self.recipes = Reopening(panel, self._active)
         self.preview = Preview(panel, self)
@@ -388,8 +390,10 @@ class Controller(QtCore.QObject):
         if error.code == "cancelled":
             self.results.expect_no_more(job)
             return
-        again = None if painting is None else partial(self._again, painting)
-        self._panel.notice.say(tr(error.sentence), again)
+        if painting is None:
+            self._panel.notice.say(tr(error.sentence))
+        else:
+            self._failures.say(tr(error.sentence), painting)
 
     def _close(self, job: str) -> None:
         for jobs in self._asked.values():

@@ -60,6 +60,10 @@ def test_all_that_waits_is_cancelled_at_once(paint):
     paint("cancels_all_that_waits")
 
 
+def test_retry_asks_again_for_all_that_failed(paint):
+    paint("asks_again_for_all_that_failed")
+
+
 def test_of_several_variants_the_painter_keeps_one(paint):
     paint("keeps_one_variant_of_three")
 
