@@ -30,8 +30,8 @@ def start(name: str, major: str) -> subprocess.Popen[str]:
 @pytest.fixture(
     scope="module",
     params=[
-        *("widgets", "addons", "link", "switching", "sending", "settings", "connection"),
-        *("pictures", "translation"),
+        *("widgets", "guides", "prompts", "finished", "live_widgets", "keys", "addons"),
+        *("link", "switching", "sending", "settings", "connection", "pictures", "translation"),
     ],
 )
 def in_both(request: pytest.FixtureRequest) -> Iterator[dict[str, subprocess.Popen[str]]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from panels import find, heard, thumbnails
 from velatura.krita_plugin import state
 from velatura.krita_plugin.qt import QtCore
 from velatura.krita_plugin.state import LinkState
-from widgets import find, heard, thumbnails
 
 READY = LinkState(state.READY, "Ready on CPU.")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import pytest
+from panels import SELECTED, thumbnails
 from tiny import MODEL
 from velatura.krita_plugin import capture, state
 from velatura.krita_plugin.actions import KEY_ACTIONS
@@ -21,7 +22,6 @@ from velatura.protocol import messages as m
 from velatura.protocol.codec import decode, encode
 from velatura.protocol.region import Rect
 from velatura.protocol.sentences import Sentence, words_of
-from widgets import SELECTED, thumbnails
 
 MARK = "\u00bb"
 
