@@ -17,13 +17,18 @@ whatever else runs, and not how well it spreads over cores that Krita wants too.
 3. ``canvases``: median time by the side of the canvas, of an edit as large as 2 % of the smallest one
    (``brush``), and of one of 2 % of each (``share``): 64 times the pixels on the largest.
 
+With ``--family`` a model of that family's full size with random weights (full_size.py; 2 GB of temporary
+disk for sd15) takes the starter's place. What it paints means nothing, so that only ``edits`` is measured.
+
     python -m benchmarks.region [--model starter] [--models FOLDER] [--times 9] [--pictures 8] [--json]
+    python -m benchmarks.region --family sd15 --times 3 [--json]
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -43,6 +48,7 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.pixels import to_array
 
 from benchmarks import report
+from benchmarks.full_size import FAMILIES, make_model
 
 SIDE = 1024
 EDITS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
@@ -216,8 +222,18 @@ def _clock() -> float:
 def measure(given: argparse.Namespace) -> dict[str, object]:
     torch.set_num_threads(1)
     device, dtype, name = choose_device()
-    engine = Engine(Library(given.models), torch.device(device), dtype, name)
-    info = next(one for one in engine.catalogue().models if one.name == given.model)
+
+    def engine_of(folders: list[Path], model: str) -> tuple[Engine, ModelInfo]:
+        engine = Engine(Library(folders), torch.device(device), dtype, name)
+        return engine, next(one for one in engine.catalogue().models if one.name == model)
+
+    if given.family:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / given.family
+            make_model(path, given.family, torch.device(device), torch.bfloat16, toy=False)
+            edits = cost_of_edits(*engine_of([path.parent], given.family), given.times)
+        return {"device": name, "model": given.family, "edits": edits}
+    engine, info = engine_of(given.models, given.model)
     return {
         "device": name,
         "model": given.model,
@@ -233,6 +249,7 @@ if __name__ == "__main__":
         measure,
         {
             "--model": {"default": "starter"},
+            "--family": {"choices": tuple(FAMILIES)},
             "--models": {"type": Path, "action": "append", "default": []},
             "--times": {"type": int, "default": 9},
             "--pictures": {"type": int, "default": 8},

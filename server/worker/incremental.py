@@ -111,8 +111,13 @@ class _Convolution(_Keeping):
         one = self.module
         if self._running.is_part and is_packed(one):
             return convolved(seen, one)
-        # What is kept has its channels last; a recording rearranges the weights once.
-        weight = one.weight.contiguous(memory_format=torch.channels_last)
+        weight = one.weight
+        # What is kept has its channels last, and weights must lie as that does. A recording rearranges
+        # them once, a call each time: whatever is smaller is copied then.
+        if torch.jit.is_tracing() or weight.numel() < seen.numel():
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        elif weight.is_contiguous():
+            seen = seen.contiguous()
         return functional.conv2d(seen, weight, one.bias, one.stride)
 
     def _in_views(self, x: torch.Tensor) -> torch.Tensor:

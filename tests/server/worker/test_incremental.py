@@ -143,6 +143,17 @@ def test_two_threads_may_run_it_at_once(unet):
     assert torch.equal(*made)
 
 
+@torch.no_grad()
+def test_a_part_smaller_than_a_layers_weights_copies_none_of_them(unet):
+    asked = given(unet, HEIGHT, WIDTH)
+    run, memory = plain(Incremental(unet)), memory_of(unet, asked)
+    run(part_of(asked, WHOLE, memory))
+    with torch.profiler.profile(record_shapes=True) as seen:
+        run(part_of(asked, Rect(3, 5, 2, 2), memory))
+    copied = [event.input_shapes[0] for event in seen.events() if event.name == "aten::copy_"]
+    assert not [shape for shape in copied if shape[-2:] == [3, 3] and shape[0] > 4]
+
+
 @pytest.mark.parametrize("end", ["encoder", "decoder"])
 @torch.no_grad()
 def test_one_recording_of_an_autoencoders_end_serves_every_part(end):
