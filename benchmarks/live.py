@@ -10,8 +10,9 @@ around it; on CUDA in bf16, with the channels last and compiled. Turns are inter
 ``brush`` is the session as painters see it: only the part around a dab is repainted. ``whole`` has every
 pixel changed, so that our stack does the same work as the bare loop.
 
-    python -m benchmarks.live [--dabs 73] [--wholes 10] [--json]
+    python -m benchmarks.live [--dabs 73] [--wholes 10] [--warm 1800] [--json]
 
+On CUDA it is measured when all passes are prepared, or after ``--warm`` seconds (``still_warming``).
 On a CPU: the starter, on a canvas of 1024 x 1024 pixels. With CUDA: full-size models with random
 weights (full_size.py), Stable Diffusion 1.5 at 512 with 1 and 4 steps and XL at 1024 with 4; ``--toy``
 runs those at toy size on any device, to see that they run.
@@ -102,6 +103,8 @@ class Stack:
     def __init__(self, client: Client, sheet: Sheet, case: Case, prompt: str = PROMPT) -> None:
         self._client, self._sheet = client, sheet
         self.job, self._revision = str(uuid.uuid4()), 0
+        # What the worker said of passes that it prepares, with the last picture.
+        self.warming = ""
         client.send(
             m.LiveOpen(
                 job=self.job,
@@ -128,12 +131,15 @@ class Stack:
             y=rect.y,
             picture=picture,
         )
+        self.warming = ""
         start = time.perf_counter()
         self._client.send(frame)
         while True:
             event = self._client.receive(600)
             if isinstance(event, m.Error):
                 raise RuntimeError(event.message)
+            if isinstance(event, m.Progress):
+                self.warming = event.note
             if isinstance(event, m.LiveResult) and event.revision == self._revision:
                 return time.perf_counter() - start
 
@@ -186,7 +192,7 @@ def until_ready(client: Client, model: str) -> m.ModelInfo:
     return found
 
 
-def measure_case(case: Case, device: str, dabs: int, wholes: int) -> dict[str, Any]:
+def measure_case(case: Case, device: str, dabs: int, wholes: int, warm: float) -> dict[str, Any]:
     sheet, bare = Sheet(case.side), Bare(case, device)
     command = (*SERVE, "--models", str(case.folder.parent))
     brush: list[float] = []
@@ -199,6 +205,10 @@ def measure_case(case: Case, device: str, dabs: int, wholes: int) -> dict[str, A
         for _ in range(3):
             bare(sheet.pixels, seen)
             stack.send(sheet.everything())
+        until = time.monotonic() + warm
+        while stack.warming and time.monotonic() < until:
+            time.sleep(1)
+            stack.send(sheet.everything())
         for number in range(min(dabs, len(sheet.dabs))):
             brush.append(stack.send(sheet.dab(number)))
             if number * wholes // dabs != (number + 1) * wholes // dabs:
@@ -208,6 +218,7 @@ def measure_case(case: Case, device: str, dabs: int, wholes: int) -> dict[str, A
         "canvas": case.side,
         "model_sees": seen,
         "steps": case.steps,
+        "still_warming": stack.warming,
         "brush": _figures(brush),
         "whole": _figures(whole),
         "bare": _figures(theirs),
@@ -230,7 +241,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {"device": name}
     if device != "cuda" and not given.toy:
         case = Case("starter", STARTER, 1024, 4)
-        return {**figures, "starter": measure_case(case, device, given.dabs, given.wholes)}
+        return {
+            **figures,
+            "starter": measure_case(case, device, given.dabs, given.wholes, given.warm),
+        }
     with tempfile.TemporaryDirectory(prefix="velatura-models-") as folder:
         for family, steps in (("sd15", 1), ("sd15", 4), ("sdxl", 4)):
             path = Path(folder) / family
@@ -239,7 +253,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             side = FAMILIES[family] // (8 if given.toy else 1)
             case = Case(family, path, side, steps)
             label = f"{family} {side}, {steps} steps"
-            figures[label] = measure_case(case, device, given.dabs, given.wholes)
+            figures[label] = measure_case(case, device, given.dabs, given.wholes, given.warm)
     return figures
 
 
@@ -250,6 +264,7 @@ if __name__ == "__main__":
         {
             "--dabs": {"type": int, "default": 73},
             "--wholes": {"type": int, "default": 10},
+            "--warm": {"type": float, "default": 1800},
             "--toy": {"action": "store_true"},
         },
     )
