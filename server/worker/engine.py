@@ -165,6 +165,8 @@ class Engine:
             return
         canvas.finished()
         emit(LiveResult(job=canvas.job, revision=task.revision, x=x, y=y, picture=to_image(pixels)))
+        with self._told():
+            painter.rehearse()
 
     def close_live(self, job: str) -> None:
         """Forget what is kept for this live canvas, if anything."""

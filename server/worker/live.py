@@ -137,7 +137,7 @@ class LivePainter:
         height, width = plan.size.height, plan.size.width
         self._seen = np.zeros((height, width, 3), np.uint8)
         self._shown = np.zeros((height, width, 3), np.uint8)
-        self._is_new = True
+        self._is_new = self._is_unrehearsed = True
         device = tools.loaded.device
         # Drawn on the CPU, so that it is the same on any device: one plane for each step.
         shape = (settings.steps, 4, height // LATENT_CELL, width // LATENT_CELL)
@@ -182,6 +182,16 @@ class LivePainter:
             changed = self._repaint(crop, on_step)
         rect, pixels = show(self._shown, whole if task.whole else changed, plan)
         return rect.x, rect.y, pixels
+
+    @torch.no_grad()
+    def rehearse(self) -> None:
+        """Record what the first stroke would: it takes a second. Nothing that is shown changes."""
+        corner = Rect(0, 0, LATENT_CELL, LATENT_CELL)
+        if self._is_unrehearsed and not self._is_new and self._model.knows_parts:
+            self._is_unrehearsed = False
+            if self._model.needs_recording(in_cells(corner)):
+                self._model.take_in(self._seen, corner)
+                self._sample(corner, lambda done, steps: None)
 
     def _canvas_itself(self, canvas: LiveCanvas, task: Task) -> tuple[int, int, np.ndarray]:
         """Strength 0: the canvas itself."""

@@ -21,7 +21,7 @@ from velatura.server.worker.live_plan import (
     times,
 )
 from velatura.server.worker.memory import free_memory
-from velatura.server.worker.passes import GUIDANCE, Given, Guide, Pass
+from velatura.server.worker.passes import GUIDANCE, Given, Guide, Pass, Recorded
 from velatura.server.worker.pipelines import guidance_embedding
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.warm import Warmed
@@ -123,6 +123,11 @@ class LiveModel:
         """Whether it has painted a whole picture, and nothing else since with what it keeps that in."""
         return self._memory is not None and self._memory.holder is self
 
+    def needs_recording(self, cells: Rect) -> bool:
+        """Whether painting ``cells`` would first record passes."""
+        run = self._tools.run
+        return isinstance(run, Recorded) and not all(map(run.knows, self._examples_over(cells)))
+
     def fit(self, rect: Rect) -> Rect:
         """What is painted for ``rect``, both in model pixels: it, more around it, or everything."""
         run = self._tools.run
@@ -149,12 +154,15 @@ class LiveModel:
         made = {}
         sizes = part_sizes(self._whole) if self._memory else []
         for width, height in ((self._whole.width, self._whole.height), *sizes):
-            cells = Rect(0, 0, width, height)
-            drawn = _at(self._zeros(3, LATENT_CELL), times(cells, LATENT_CELL))[:1]
-            maps, noisy = [drawn] * len(self._weights), _at(self._zeros(4, 1), cells)[:1]
-            around, count = self._around_of(cells), range(len(self._steps))
-            made[width, height] = [self._given(noisy, index, maps, around) for index in count]
+            made[width, height] = self._examples_over(Rect(0, 0, width, height))
         return self._memory, made
+
+    def _examples_over(self, cells: Rect) -> list[Given]:
+        """What the pass of each step over ``cells`` is told."""
+        drawn = _at(self._zeros(3, LATENT_CELL), times(cells, LATENT_CELL))[:1]
+        maps, noisy = [drawn] * len(self._weights), _at(self._zeros(4, 1), cells)[:1]
+        around, count = self._around_of(cells), range(len(self._steps))
+        return [self._given(noisy, index, maps, around) for index in count]
 
     def _make_memory(self) -> Kept | None:
         """Room for what is to be kept; None where it is too much or a net is not understood."""

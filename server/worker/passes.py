@@ -145,13 +145,20 @@ class Recorded:
         self._recordings: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, given: Given) -> torch.Tensor:
+        kind = self._kind(given)
+        if kind not in self._recordings:
+            self._recordings[kind] = self._record(given)
+        with torch.jit.optimized_execution(False):
+            return self._recordings[kind](*tensors_of(given))
+
+    def knows(self, given: Given) -> bool:
+        """Whether a pass of this kind is recorded."""
+        return self._kind(given) in self._recordings
+
+    def _kind(self, given: Given) -> tuple[Any, ...]:
         counts = (len(given.residuals), len(given.kept), given.is_part)
         nets = (guide.net for guide in given.guides)
-        key = (len(given.inputs), given.step.dtype, *given.labels, *counts, *nets)
-        if key not in self._recordings:
-            self._recordings[key] = self._record(given)
-        with torch.jit.optimized_execution(False):
-            return self._recordings[key](*tensors_of(given))
+        return (len(given.inputs), given.step.dtype, *given.labels, *counts, *nets)
 
     def _record(self, given: Given) -> Any:
         run = plain(self._unet)

@@ -311,7 +311,7 @@ def test_lcms_own_unet_paints_what_the_stock_pipeline_does(
     easel.key()
     with Passes() as passes:
         easel.paint()
-    ((source, ours),) = made
+    (source, ours), *_ = made
     loaded = in_memory(engine)
     scheduler = LCMScheduler.from_config(loaded.scheduler_config, clip_sample=False)
     stock = LatentConsistencyModelImg2ImgPipeline(
@@ -354,3 +354,23 @@ def test_a_canvas_smaller_than_the_model_paints_is_enlarged_for_it(engine):
     assert passes.cells[0] == 8 * 6  # 60 x 42, padded
     assert to_size(result) == (30, 21)
     assert (easel.shown[..., 3] == 255).all()
+
+
+def test_the_first_stroke_waits_for_no_recording_and_a_rehearsal_shows_nothing(tiny_folder):
+    engine = make_tiny_engine(tiny_folder)
+    line = (Control(kind="line", end=0.5),)
+    for more in ({}, {"controls": line}):
+        easel = Easel(opened(128, 48, **more), scenery(128, 48), engine)
+        easel.key()
+        easel.paint()
+        (run,) = engine._passes.values()
+        recordings, ends = len(run._recordings), engine._ends["tiny"]
+        assert recordings
+        assert all(one._recordings for one in ends)
+        painter, _ = engine._painters[easel.canvas.job]
+        before = painter._shown.copy()
+        easel.brush(Rect(20, 20, 6, 6))
+        easel.paint()
+        assert len(run._recordings) == recordings
+        assert (painter._shown[:, 64:] == before[:, 64:]).all()
+        assert len(easel.results) == 2
