@@ -15,6 +15,7 @@ from velatura.models.few_step import FEW_STEP
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
+from velatura.server.worker.live import LivePainter
 from velatura.server.worker.live_model import LiveModel
 
 SPOT = Rect(20, 30, 6, 6)
@@ -306,12 +307,14 @@ def test_lcms_own_unet_paints_what_the_stock_pipeline_does(
         return decode(model, latents, cells)
 
     monkeypatch.setattr(LiveModel, "decode", kept)
+    # Its passes are none of the picture's.
+    monkeypatch.setattr(LivePainter, "rehearse", lambda painter: None)
     asked = {"steps": steps, "strength": strength, "guidance": guidance}
     easel = Easel(opened(64, 64, **asked), scenery(64, 64), engine)
     easel.key()
     with Passes() as passes:
         easel.paint()
-    (source, ours), *_ = made
+    ((source, ours),) = made
     loaded = in_memory(engine)
     scheduler = LCMScheduler.from_config(loaded.scheduler_config, clip_sample=False)
     stock = LatentConsistencyModelImg2ImgPipeline(
