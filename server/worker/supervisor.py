@@ -203,6 +203,10 @@ class Supervisor:
 
 def _reason(ready: bool, status: int, last_words: str) -> str:
     when = "while it worked" if ready else "at its start"
-    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    if status < 0:
+        # It had no time for words: its last ones are about something else.
+        why = " Most likely the memory was full." if status == -9 else ""
+        return f"The worker process was ended {when} (signal {-status}).{why}"
     words = "".join(c if c.isprintable() else " " for c in last_words)[:500]
-    return f"The worker process ended {when} ({how})" + (f": {words}" if words else ".")
+    how = f"The worker process ended {when} (exit status {status})"
+    return f"{how}: {words}" if words else f"{how}."

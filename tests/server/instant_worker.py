@@ -64,11 +64,11 @@ class InstantEngine:
         if request.model != MODEL.name:
             raise JobError("unknown_model", f"No model is named {request.model}.", "model")
         words = dict(word.partition("=")[::2] for word in request.prompt.split())
-        if "crash" in words:
-            os.kill(os.getpid(), signal.SIGKILL)
         if "print" in words:
             print("a library that prints")
             print("and one that warns", file=sys.stderr)
+        if "crash" in words:
+            os.kill(os.getpid(), signal.SIGKILL)
         if "raise" in words:
             raise ValueError("no such layer")
         if "nan" in words:
