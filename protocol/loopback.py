@@ -11,15 +11,19 @@ import struct
 from typing import Any
 
 _FINAL = _MASKED = 0x80
+# Bytes that are copied sooner than they are sent apart.
+_SMALL = 1 << 16
 
 
 def mask_with_zeros(protocol: Any) -> None:
     """Let ``protocol`` do so: the ClientProtocol of an open connection without extensions."""
 
     def send_frame(frame: Any) -> None:
-        protocol.writes.append(_head(frame.opcode, frame.fin, len(frame.data)))
-        if frame.data:  # nothing would be the stream's end
-            protocol.writes.append(frame.data)
+        head = _head(frame.opcode, frame.fin, len(frame.data))
+        if len(frame.data) < _SMALL:
+            protocol.writes.append(head + frame.data)
+        else:
+            protocol.writes += (head, frame.data)
 
     protocol.send_frame = send_frame
 
