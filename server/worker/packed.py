@@ -39,9 +39,9 @@ def convolved(seen: torch.Tensor, one: torch.nn.Conv2d) -> torch.Tensor:
     return made
 
 
-def multiplied(x: torch.Tensor, one: torch.nn.Linear) -> torch.Tensor:
-    """``one`` of ``x`` (..., channels)."""
-    made: torch.Tensor = _scripted(_multiplied)(x, _packed(one.weight), one.bias)
+def multiplied(x: torch.Tensor, one: torch.nn.Conv2d | torch.nn.Linear) -> torch.Tensor:
+    """``one``, which looks at one cell, of ``x`` (..., channels)."""
+    made: torch.Tensor = _scripted(_multiplied)(x, _packed(one.weight.flatten(1)), one.bias)
     return made
 
 
