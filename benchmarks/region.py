@@ -43,6 +43,7 @@ from velatura.models.starter.recipe.world import caption, random_scene, render
 from velatura.protocol.messages import LiveFrame, LiveOpen, LiveResult, ModelInfo
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
+from velatura.server.allocation import keep_freed_memory
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.pixels import to_array
@@ -73,6 +74,7 @@ class Session:
         )
         self._canvas = LiveCanvas(settings)
         self.paint(Rect(0, 0, side, side), key=True)
+        engine.wait_until_prepared()
 
     def paint(self, rect: Rect, *, key: bool = False) -> tuple[Rect, float]:
         """Send ``rect`` of the picture; what came back, and the seconds that it took."""
@@ -221,6 +223,8 @@ def _clock() -> float:
 
 def measure(given: argparse.Namespace) -> dict[str, object]:
     torch.set_num_threads(1)
+    # As the worker's process does.
+    keep_freed_memory()
     device, dtype, name = choose_device()
 
     def engine_of(folders: list[Path], model: str) -> tuple[Engine, ModelInfo]:
