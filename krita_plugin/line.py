@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -48,6 +49,15 @@ def websockets() -> tuple[Callable[..., Any], tuple[type[BaseException], ...]]:
         client = importlib.import_module(root + ".sync.client")
     errors = importlib.import_module(root + ".exceptions")
     return client.connect, (errors.WebSocketException, OSError, EOFError)
+
+
+def _outlive_what_is_torn() -> None:
+    """In this thread and those that it starts, writing to a server that is gone is an error only.
+
+    Krita leaves SIGPIPE as it is: it would end Krita, with every picture that is not saved.
+    """
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows, where no such signal is
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
 
 
 class _Socket:
@@ -182,6 +192,7 @@ class Line:
     # The thread
 
     def _run(self) -> None:
+        _outlive_what_is_torn()
         # Importing costs a tenth of a second, which the GUI thread does not have.
         self._connect, self._errors = websockets()
         while not self._ended:

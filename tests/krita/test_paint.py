@@ -128,6 +128,10 @@ def test_a_job_that_a_killed_server_had_not_finished_is_asked_for_again(krita, m
         running.run("outages.py", test, timeout=250)
 
 
+def test_a_server_that_is_gone_does_not_take_krita_with_it(paint):
+    paint("survives_writing_to_a_server_that_is_gone", "outages.py")
+
+
 def test_a_killed_server_costs_nothing_once_it_is_started_again(krita, make_server):
     server = make_server()
     server.write_launch()

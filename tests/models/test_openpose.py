@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from detectors import PARTS, put_detector
 from safetensors.torch import save_file
-from test_annotators import PARTS, picture, write
+from test_annotators import picture
 from velatura.models import annotators, openpose
 from velatura.models.annotators import ANNOTATORS, load_annotator
 from velatura.models.errors import ModelError
@@ -100,7 +101,7 @@ def test_a_hand_is_drawn_as_the_published_detector_does(monkeypatch: pytest.Monk
 
 
 def test_the_published_nets_for_hands_and_faces_load_or_are_one_sentence(tmp_path: Path) -> None:
-    there = {name: write(tmp_path, name) for name in ("body_pose_model", *PARTS)}
+    there = {name: put_detector(tmp_path, name) for name in ("body_pose_model", *PARTS)}
     (one,) = [one for one in ANNOTATORS if one.kind == "pose"]
     load_annotator(one, there, torch.device("cpu"))
     shutil.copy(there["hand_pose_model"], there["facenet"])

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import threading
 
 import kt
 import paint
@@ -48,6 +50,37 @@ def finds_a_server_that_starts_later():
 def kill_server():
     with open(os.path.join(os.environ["VELATURA_HOME"], "server.json"), encoding="utf-8") as file:
         os.kill(json.load(file)["pid"], signal.SIGKILL)
+
+
+def survives_writing_to_a_server_that_is_gone():
+    """On each thread that writes to one: the link's, and the one in which websockets answers pings."""
+    yield from paint.picture()
+    told = {}
+
+    def write():
+        for thread in threading.enumerate():
+            with open(f"/proc/self/task/{thread.native_id}/status", encoding="utf-8") as file:
+                told[thread.name] = next(line for line in file if line.startswith("SigBlk"))
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        try:
+            ours.send(b"a stroke")
+        except BrokenPipeError as error:
+            told["error"] = error
+        ours.close()
+
+    line = kt.docker().link._line
+    line.put(write)
+    yield kt.until(lambda: "error" in told, 10, "the error")
+    blocked = {name for name, mask in told.items() if name != "error" and _blocks_pipe(mask)}
+    assert {"velatura-link", "velatura-listen"} <= blocked, told
+    # websockets' own: what is neither Krita's nor named by us.
+    others = set(told) - blocked - {"error", "MainThread", "velatura-work"}
+    assert not others, told
+
+
+def _blocks_pipe(mask):
+    return bool(int(mask.split()[1], 16) >> (signal.SIGPIPE - 1) & 1)
 
 
 def survives_a_killed_server():
