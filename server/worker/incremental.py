@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,14 +18,8 @@ import torch
 from diffusers.models.upsampling import Upsample2D
 from torch.nn import functional
 from velatura.protocol.region import Rect
+from velatura.server.worker.levels import LEVELS, in_level
 from velatura.server.worker.packed import convolved, is_packed, multiplied
-
-# Layers' sizes are those of what a net is given, doubled (where it makes pixels, or looks at them
-# beside latents) or halved so often.
-_LEVELS = range(-3, 6)
-# Of fewer cells and fewer channels in a group a norm on a CPU is quicker with each channel in one place:
-# 10 us for 45 with 19 x 19 cells and groups of 4.
-_FEW_CELLS, _FEW_CHANNELS = 1024, 16
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Layer:
     def alike(self) -> Hashable:
         """The same for layers that look at the same cells of any part."""
         kind, one = type(self.stands), cast(Any, self.module)
-        if kind is not _Convolution:
+        if kind is not Convolution:
             return kind, self.level
         return self.level, one.padding, one.kernel_size, one.stride, self.stands.is_doubled
 
@@ -103,7 +97,7 @@ class _Keeping(torch.nn.Module):
         raise NotImplementedError
 
 
-class _Convolution(_Keeping):
+class Convolution(_Keeping):
     """Keeps its padded input."""
 
     def keeping(self, x: torch.Tensor) -> torch.Tensor:
@@ -142,7 +136,7 @@ class _Convolution(_Keeping):
         return x[..., :height, :width] if self.is_doubled else x
 
 
-class _Norm(_Keeping):
+class Norm(_Keeping):
     """Keeps its input, so that its statistics are always those of the whole picture.
 
     Old ones do not do: each norm's would follow the error of those before it, and that grows.
@@ -181,7 +175,7 @@ class _Norm(_Keeping):
         return (x.float() * scale + shift).to(x.dtype)
 
 
-class _Tokens(_Keeping):
+class Tokens(_Keeping):
     """Keeps the keys or values of self-attention, and gives those of the whole picture."""
 
     is_picture = False
@@ -201,7 +195,7 @@ class _Tokens(_Keeping):
         return _put(kept, self._running.place(), made)
 
 
-class _Same(_Keeping):
+class Same(_Keeping):
     """Keeps what it makes, which is the same of every part."""
 
     def keeping(self, x: torch.Tensor) -> torch.Tensor:
@@ -280,150 +274,6 @@ def layers_of(net: torch.nn.Module, *given: Any, **named: Any) -> list[Layer]:
     return [_layer(one, own[id(one.module)], shape, given[0].shape) for one, shape in running.seen]
 
 
-class Memory:
-    """What ``layers`` keep of passes over latents of the size of ``whole``, for each of so many times.
-
-    wider  cells of each deeper level by which a part reaches beyond those of the level above
-    """
-
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        whole: Rect,
-        times: int = 1,
-        wider: int = 0,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self._layers, self._whole, self._wider = layers, whole, wider
-        # (times, pictures, height, width, channels) of each, and what goes with it each time.
-        self._kept: list[torch.Tensor] = []
-        self._beside: list[list[tuple[torch.Tensor, ...]]] = []
-        for layer in layers:
-            module: Any = layer.module
-            n, rect = layer.shape[0], _at(whole, layer.level)
-            beside: list[tuple[torch.Tensor, ...]] = [() for _ in range(times)]
-            shape: tuple[int, ...] = (times, n, rect.height, rect.width)
-            if isinstance(layer.stands, _Convolution):
-                y, x = (2 * side for side in module.padding)
-                shape = (times, n, rect.height + y, rect.width + x, module.in_channels)
-            elif isinstance(layer.stands, _Norm):
-                shape = (*shape, module.num_channels)
-            elif isinstance(layer.stands, _Tokens):
-                shape = (*shape, module.out_features)
-            else:
-                shape = (times, *layer.shape[:-1], module.out_features)
-            kept = torch.zeros(shape, dtype=module.weight.dtype, device=device)
-            is_cpu = torch.device(device).type == "cpu"
-            if is_cpu and isinstance(layer.stands, _Norm) and _is_fine(module, rect):
-                kept = kept.permute(0, 1, 4, 2, 3).contiguous().permute(0, 1, 3, 4, 2)
-            if isinstance(layer.stands, _Norm):
-                beside = [(picture,) for picture in kept.permute(0, 1, 4, 2, 3).unbind()]
-            elif isinstance(layer.stands, _Tokens):
-                beside = [(tokens,) for tokens in kept.flatten(2, 3).unbind()]
-            elif isinstance(layer.stands, _Same):
-                beside = [(made,) for made in kept.unbind()]
-            self._kept.append(kept)
-            self._beside.append(beside)
-        all_kept = zip(*(kept.unbind() for kept in self._kept), strict=True)
-        self._by_time = [list(now) for now in all_kept]
-
-    def told(self, rect: Rect) -> list[dict[str, Any]]:
-        """For each time what an ``Incremental`` is told for a pass over ``rect``; it changes it."""
-        given: list[list[torch.Tensor]] = [[] for _ in self._beside[0]]
-        ranges = self._ranges(rect)
-        for layer, kept, beside in zip(self._layers, self._kept, self._beside, strict=True):
-            windows = _windows(layer, kept, ranges)
-            views = [_view(kept, one, layer.stands.is_picture).unbind() for one in windows]
-            for now, more, *seen in zip(given, beside, *views, strict=True):
-                now += (*seen, *more)
-        return [{"kept": now, "is_part": rect != self._whole} for now in given]
-
-    def told_by_number(self, rect: Rect) -> list[dict[str, Any]]:
-        """The same in tensors that are where they were, whatever ``rect``, and numbers of cells.
-
-        The numbers' shapes depend on the size of ``rect`` alone where that, its place and the size of
-        the whole are multiples of the deepest level's cells.
-        """
-        is_part, places = rect != self._whole, []
-        made: dict[Hashable, list[torch.Tensor]] = {}
-        ranges = self._even_ranges(rect) if is_part else {}
-        for layer, kept in zip(self._layers, self._kept, strict=True) if is_part else ():
-            if layer.alike not in made:
-                windows = _windows(layer, kept, ranges)
-                made[layer.alike] = [_numbers(*one, kept.shape[3], kept.device) for one in windows]
-            places += made[layer.alike]
-        return [{"kept": now, "places": places, "is_part": is_part} for now in self._by_time]
-
-    def _ranges(self, rect: Rect) -> dict[int, Rect]:
-        """What is painted of each level for ``rect`` of the latents: as little as can be."""
-        ranges = {level: _at(rect, level) for level in _LEVELS if level <= 0}
-        for level in range(1, _LEVELS.stop):
-            ranges[level] = _grown(_at(ranges[level - 1], 1), self._wider, _at(self._whole, level))
-        return ranges
-
-    def _even_ranges(self, rect: Rect) -> dict[int, Rect]:
-        """The same and a little more: of one size wherever ``rect`` lies."""
-        ranges, reach = {}, 0
-        for level in _LEVELS:
-            reach = -(-reach // 2) + self._wider if level > 0 else 0
-            ranges[level] = _shifted(_at(rect, level), reach, _at(self._whole, level))
-        return ranges
-
-    @property
-    def bytes(self) -> int:
-        return sum(one.nbytes for one in self._kept)
-
-
-def _windows(
-    layer: Layer, kept: torch.Tensor, parts: Mapping[int, Rect]
-) -> list[tuple[int, int, int, int]]:
-    """(top, bottom, left, right) in ``kept``: where a layer puts its input, and what a convolution
-    then looks at.
-
-    ``parts``: of each level, what is painted there.
-    """
-    here = parts[layer.level]
-    if isinstance(layer.stands, _Same):
-        return []
-    if not isinstance(layer.stands, _Convolution):
-        return [(here.y, here.bottom, here.x, here.right)]
-    one: Any = layer.module
-    (py, px), (ky, kx), (sy, sx) = one.padding, one.kernel_size, one.stride
-    made = parts[layer.level + 1] if sy > 1 else here
-    seen = (made.y * sy, (made.bottom - 1) * sy + ky, made.x * sx, (made.right - 1) * sx + kx)
-    if layer.stands.is_doubled:
-        half = parts[layer.level + 1]
-        here = Rect(2 * half.x, 2 * half.y, 2 * half.width, 2 * half.height)
-    # Doubling a side that was odd gives one too many.
-    bottom = min(here.bottom, kept.shape[2] - 2 * py)
-    right = min(here.right, kept.shape[3] - 2 * px)
-    return [(here.y + py, bottom + py, here.x + px, right + px), seen]
-
-
-def _view(kept: torch.Tensor, window: tuple[int, int, int, int], is_picture: bool) -> torch.Tensor:
-    """That part of (times, n, height, width, channels), with the channels second in a picture.
-
-    In one call: a live picture looks at hundreds of them.
-    """
-    top, bottom, left, right = window
-    times, n, _, _, channels = kept.shape
-    t, p, y, x, c = kept.stride()
-    high, wide = bottom - top, right - left
-    if is_picture:
-        size, stride = (times, n, channels, high, wide), (t, p, c, y, x)
-    else:
-        size, stride = (times, n, high, wide, channels), (t, p, y, x, c)
-    return kept.as_strided(size, stride, top * y + left * x)
-
-
-def _numbers(
-    top: int, bottom: int, left: int, right: int, width: int, device: torch.device
-) -> torch.Tensor:
-    """(bottom - top, right - left) int64: the numbers of those cells, in rows of ``width``."""
-    rows, columns = (torch.arange(*ends, device=device) for ends in ((top, bottom), (left, right)))
-    return rows[:, None] * width + columns
-
-
 def _put(kept: torch.Tensor, at: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Put ``x``, a picture or tokens, at cells ``at`` of (n, height, width, channels).
 
@@ -438,19 +288,19 @@ def _replaced(module: torch.nn.Module, running: _Pass) -> torch.nn.Module:
     for name, child in module.named_children():
         new = _replaced(child, running)
         if isinstance(child, torch.nn.Conv2d):
-            kind = _Convolution if max(child.kernel_size) > 1 else _Product
+            kind = Convolution if max(child.kernel_size) > 1 else _Product
             new = kind(child, running)
         elif isinstance(child, torch.nn.GroupNorm):
-            new = _Norm(child, running)
+            new = Norm(child, running)
         elif isinstance(child, Upsample2D):
             child.conv.is_doubled = True
             new = _Doubled(child, running)
         elif name == "time_emb_proj":
-            new = _Same(child, running)
+            new = Same(child, running)
         elif isinstance(child, torch.nn.Linear) and name not in ("to_k", "to_v"):
             new = _Product(child, running)
         elif name in ("attn1", "attn2"):
-            kind = _Tokens if name == "attn1" else _Same
+            kind = Tokens if name == "attn1" else Same
             child.to_k, child.to_v = (kind(one, running) for one in (child.to_k, child.to_v))
         setattr(module, name, new)
     return module
@@ -469,43 +319,9 @@ def _without_values(value: Any) -> Any:
 def _layer(one: _Keeping, module: torch.nn.Module, shape: torch.Size, latents: torch.Size) -> Layer:
     """Raises LookupError where the size of its input is not the latents', halved or doubled."""
     whole = Rect(0, 0, latents[-1], latents[-2])
-    for level in _LEVELS:
-        rect = _at(whole, level)
+    for level in LEVELS:
+        rect = in_level(whole, level)
         size = (rect.height, rect.width) if len(shape) == 4 else (rect.height * rect.width,)
-        if isinstance(one, _Same) or size in (shape[-2:], shape[1:2]):
+        if isinstance(one, Same) or size in (shape[-2:], shape[1:2]):
             return Layer(module, one, shape, level)
     raise LookupError(f"a layer is given {tuple(shape)} for latents of {tuple(latents)}")
-
-
-def _is_fine(norm: torch.nn.GroupNorm, rect: Rect) -> bool:
-    """Whether it is quicker over ``rect`` where its channels do not lie last."""
-    channels = norm.num_channels // norm.num_groups
-    return rect.width * rect.height < _FEW_CELLS and channels < _FEW_CHANNELS
-
-
-def _grown(rect: Rect, by: int, whole: Rect) -> Rect:
-    x, y = max(0, rect.x - by), max(0, rect.y - by)
-    right, bottom = min(whole.right, rect.right + by), min(whole.bottom, rect.bottom + by)
-    return Rect(x, y, right - x, bottom - y)
-
-
-def _shifted(rect: Rect, by: int, whole: Rect) -> Rect:
-    """As ``_grown``, but as large at a border as anywhere, where ``whole`` is large enough."""
-
-    def along(low: int, side: int, most: int) -> tuple[int, int]:
-        size = min(side + 2 * by, most)
-        return min(max(0, low - by), most - size), size
-
-    x, width = along(rect.x, rect.width, whole.width)
-    y, height = along(rect.y, rect.height, whole.height)
-    return Rect(x, y, width, height)
-
-
-def _at(rect: Rect, level: int) -> Rect:
-    """The cells of that level that ``rect`` of the latents is in."""
-    if level < 0:
-        k = 1 << -level
-        return Rect(rect.x * k, rect.y * k, rect.width * k, rect.height * k)
-    x, y = rect.x >> level, rect.y >> level
-    right, bottom = -(-rect.right >> level), -(-rect.bottom >> level)
-    return Rect(x, y, right - x, bottom - y)

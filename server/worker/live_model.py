@@ -12,7 +12,8 @@ import torch
 from velatura.models.families.base import Loaded
 from velatura.protocol.region import Rect, Size
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.incremental import Incremental, Memory, layers_of
+from velatura.server.worker.incremental import Incremental, layers_of
+from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import (
     cells_around,
     in_cells,

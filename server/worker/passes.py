@@ -52,7 +52,7 @@ class Given:
     residuals  what ControlNets add to the skips, and last to the middle; empty without any
     guides     ControlNets that the pass runs itself, in place of ``residuals``
     kept       what the layers of the guides and then of the UNet keep of the whole picture
-               (incremental.py); empty: nothing is kept
+               (kept.py); empty: nothing is kept
     is_part    ``inputs`` are but a part of that picture
     places     where that lies, by number; None: ``kept`` are views of it
     """

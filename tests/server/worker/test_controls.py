@@ -217,6 +217,7 @@ def test_live_shows_the_net_what_each_trained_detector_traces(
         return made
 
     monkeypatch.setattr(LivePainter, "_maps", noted)
+    monkeypatch.setattr(LivePainter, "rehearse", lambda painter: None)
     settings = opened(SIDE, SIDE, model="a", controls=(Control(kind=kind),))
     easel = Easel(settings, scenery(SIDE, SIDE), engine)
     for change in (easel.key, partial(easel.brush, Rect(20, 20, 16, 16))):

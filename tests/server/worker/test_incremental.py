@@ -16,7 +16,8 @@ from unet_inputs import given
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker import live_model
-from velatura.server.worker.incremental import Incremental, Memory, layers_of
+from velatura.server.worker.incremental import Incremental, layers_of
+from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import times
 from velatura.server.worker.passes import Given, Recorded, RecordedParts, plain
 

@@ -17,7 +17,8 @@ from velatura.protocol.region import Rect
 from velatura.server.worker import engine as engine_module
 from velatura.server.worker.captured import Captured, rehearsal
 from velatura.server.worker.cuda import compiled
-from velatura.server.worker.incremental import Incremental, Memory, layers_of
+from velatura.server.worker.incremental import Incremental, layers_of
+from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import EVEN_PIXELS
 from velatura.server.worker.passes import Given, plain
 from velatura.server.worker.warm import Stage, Warmed, load_weights, shape_of
