@@ -259,21 +259,23 @@ def _painted_rectangle(document: Readable, whole: Rect, empty: _Emptiness) -> Re
     free_left, free_right = empty.is_empty(column(0)), empty.is_empty(column(whole.width - 1))
     if not (free_top or free_bottom or free_left or free_right):
         return None
-    inside = next((y for y in _sampled(whole.height) if not empty.is_empty(row(y))), None)
-    if inside is None:
+    rows = ((y, row(y)) for y in _sampled(whole.height))
+    # Read once: Krita may be painting meanwhile.
+    inside, line = next((one for one in rows if not empty.is_empty(one[1])), (0, b""))
+    if not line:
         return None
-    middle = next(x for x, mark in enumerate(empty.marks(row(inside))) if mark)
+    middle = next(x for x, mark in enumerate(empty.marks(line)) if mark)
     top = _edge(row, inside, 0, empty) if free_top else 0
     bottom = _edge(row, inside, whole.height - 1, empty) + 1 if free_bottom else whole.height
     left = _edge(column, middle, 0, empty) if free_left else 0
     right = _edge(column, middle, whole.width - 1, empty) + 1 if free_right else whole.width
-    for line, start, end in (
+    for side, start, end in (
         (row(top), left, right),
         (row(bottom - 1), left, right),
         (column(left), top, bottom),
         (column(right - 1), top, bottom),
     ):
-        if empty.marks(line)[start:end].count(255) < empty.full * (end - start):
+        if empty.marks(side)[start:end].count(255) < empty.full * (end - start):
             return None
     width, height = right - left, bottom - top
     if width < empty.least * whole.width or height < empty.least * whole.height:

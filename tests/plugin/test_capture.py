@@ -4,7 +4,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from easel import RED, WHITE, Easel, Sheet
+from easel import CLEAR, RED, WHITE, Easel, Sheet
 from in_qt.tiny import MODEL as TINY
 from velatura.krita_plugin import canvas, capture
 from velatura.krita_plugin.capture import CaptureError, NothingOnLayer
@@ -68,6 +68,20 @@ def test_members_of_a_hidden_group_are_not_seen():
     group = Sheet("group", (0, 0, 0, 0), type="grouplayer", visible=False)
     hidden = replace(MARK, parent="group")
     assert canvas.look(Easel(96, 80, [PAPER, group, replace(hidden, colour=WHITE)])).blank
+
+
+@pytest.mark.parametrize("lines", range(20))
+def test_a_canvas_that_is_cleared_while_it_is_looked_at_is_looked_at_to_the_end(lines):
+    document = easel(replace(PAPER, bounds=(8, 8, 80, 64)))
+    read = document.read_projection
+
+    def cleared(rect):
+        if document.lines_read == lines:
+            document.sheets[0].colour = CLEAR
+        return read(rect)
+
+    document.read_projection = cleared
+    assert canvas.what_to_do(canvas.look(document)) in ("generate", "refine", "expand")
 
 
 def test_looking_at_a_painted_canvas_costs_a_few_lines():

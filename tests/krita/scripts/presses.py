@@ -174,7 +174,11 @@ def cancels_all_that_waits():
     before = kt.projection_bytes(doc)
     yield paint.label("Refine")
     every = kt.find("cancel_all")
-    yield paint.started()
+    # The first is at work however long the taps take.
+    kt.find("steps").setValue(150)
+    paint.strength(100)
+    paint.press()
+    yield kt.until(lambda: "step" in kt.find("stage").text(), 60, "the first step")
     assert not every.isVisible(), "one needs no more than Cancel"
     for _ in range(3):
         kt.click(kt.find("press"))
@@ -184,6 +188,8 @@ def cancels_all_that_waits():
     yield from paint.painted()
     assert kt.find("strip").count() <= 1, "only the first may have been finished before the tap"
     assert kt.projection_bytes(doc) == before
+    kt.find("steps").setValue(4)
+    paint.strength(55)
 
 
 def fails(request):
