@@ -25,10 +25,17 @@ def app():
     return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
 
 
+@pytest.fixture(scope="session")
+def panels(app):
+    """All that were made: in Krita Qt deletes them, and PyQt6 may crash where Python collects them."""
+    return []
+
+
 @pytest.fixture
-def panel(app):
+def panel(app, panels):
     """As small as a docker gets."""
     made = Panel()
+    panels.append(made)
     made.resize(260, 480)
     made.show()
     app.processEvents()
