@@ -1,4 +1,4 @@
-"""Which cells of each level of a net lie in a rectangle of its latents: arithmetic alone."""
+"""Rectangles of cells: which of each level of a net lie in one of its latents. Arithmetic alone."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from velatura.protocol.messages import ModelInfo
 from velatura.protocol.region import Rect, Size
+from velatura.server.worker.levels import grown
 from velatura.server.worker.plan import LATENT_CELL
 
 # The area (in native squares) up to which a live picture is not scaled down.
@@ -146,8 +147,9 @@ def show(shown: np.ndarray, rect: Rect, plan: LivePlan) -> tuple[Rect, np.ndarra
     """
     content, k, g = plan.content, plan.shrink, plan.grow
     if k > 1:
-        rect = _grown(rect, _KERNEL, content)
-        seen = _grown(rect, _KERNEL + 1, content)
+        whole = Rect(0, 0, content.width, content.height)
+        rect = grown(rect, _KERNEL, whole)
+        seen = grown(rect, _KERNEL + 1, whole)
         part = shown[seen.y : seen.bottom, seen.x : seen.right]
         large = cv2.resize(
             part, (part.shape[1] * k, part.shape[0] * k), interpolation=cv2.INTER_CUBIC
@@ -280,12 +282,6 @@ def _falling(rect: Rect, crop: Rect, whole: Rect) -> np.ndarray:
     columns = along(rect.x, rect.right, crop.x, crop.right, whole.width)
     rows = along(rect.y, rect.bottom, crop.y, crop.bottom, whole.height)
     return np.minimum(rows[:, None], columns[None, :])
-
-
-def _grown(rect: Rect, by: int, content: Size) -> Rect:
-    x, y = max(0, rect.x - by), max(0, rect.y - by)
-    right, bottom = min(content.width, rect.right + by), min(content.height, rect.bottom + by)
-    return Rect(x, y, right - x, bottom - y)
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ class Warmed:
         self._came[shape] += 1
         for number, stage in enumerate(self._stages):
             if self._came[shape] >= stage.worth and shape not in self._wanted[number]:
-                self._want(number, given)
+                self._want(number, shape, given)
         return self._ready.get(shape, self._plain)(given)
 
     def is_ready(self, given: Given) -> bool:
@@ -80,11 +80,11 @@ class Warmed:
     def want(self, examples: Iterable[Given]) -> None:
         """Prepare passes like these, in this order. The examples' tensors are read later."""
         for given in examples:
+            shape = shape_of(given)
             for number in range(len(self._stages)):
-                self._want(number, given)
+                self._want(number, shape, given)
 
-    def _want(self, number: int, given: Given) -> None:
-        shape = shape_of(given)
+    def _want(self, number: int, shape: Hashable, given: Given) -> None:
         with self._changed:
             if shape not in self._wanted[number]:
                 self._wanted[number].add(shape)
