@@ -35,3 +35,10 @@ def test_a_finished_picture(paint, promise):
 )
 def test_strokes(paint, promise):
     paint(promise, "strokes.py")
+
+
+@pytest.mark.parametrize(
+    "promise", ["of_a_fill", "of_a_refined_selection", "of_an_expansion_to_each_side"]
+)
+def test_the_picture_so_far_lies_where_its_layer_will(paint, promise):
+    paint(promise, "previews.py")
