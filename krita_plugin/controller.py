@@ -328,7 +328,7 @@ class Controller(QtCore.QObject):
         request = replace(
             request,
             job=str(uuid.uuid4()),
-            seed=min(request.seed + request.variants - missing, m.LARGEST_SEED),
+            seed=request.seed_of(request.variants - missing),
             variants=missing,
         )
         self._send(replace(painting, request=request), asked)

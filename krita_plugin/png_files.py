@@ -10,22 +10,24 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..protocol.errors import LocalError
 from ..protocol.messages import DETAILS, LARGEST_SEED, MOST_CLIP_SKIP, MOST_STEPS, ModelInfo
+from ..protocol.plain_text import plain_text
 from ..protocol.png_text import from_parameters, read_text, write_text
 from .state import Settings
 from .ui.words import tr
 
 _MOST_BYTES = 512 << 20
-# Name of the field -> the least and the most that the docker takes.
+# Name of the field -> what a painter calls it, the least and the most that the docker takes.
 _NUMBERS = {
-    "steps": (1, MOST_STEPS),
-    "guidance": (0.0, 50.0),
-    "seed": (0, LARGEST_SEED),
-    "clip_skip": (1, MOST_CLIP_SKIP),
+    "steps": ("steps", 1, MOST_STEPS),
+    "guidance": ("guidance", 0.0, 50.0),
+    "clip_skip": ("clip skip", 1, MOST_CLIP_SKIP),
+    "strength": ("strength", 0.01, 1.0),
 }
+_MOST_NAMED = 6
 _TEXTS = ("prompt", "negative", "model", "sampler")
 
 
@@ -65,32 +67,59 @@ def save(png: bytes, made: bytes, prompt: str, path: Path) -> str:
 def settings_of(
     said: Mapping[str, Any], now: Settings, models: Collection[ModelInfo]
 ) -> tuple[Settings, list[str]]:
-    """``now`` with what a picture says, and half sentences on what of it there is not.
+    """Return ``now`` with what a picture says, and half sentences on what of it is not taken over.
 
     What has another type, from another hand, is passed over; numbers are brought into range. The
     words of a style are in the prompt already.
     """
-    found: dict[str, Any] = {name: said[name] for name in _TEXTS if isinstance(said.get(name), str)}
-    for name, (least, most) in _NUMBERS.items():
+    found: dict[str, Any] = {
+        name: plain_text(said[name]) for name in _TEXTS if isinstance(said.get(name), str)
+    }
+    remarks = []
+    for name, (word, least, most) in _NUMBERS.items():
         if _is_number(said.get(name)):
             found[name] = type(least)(min(max(said[name], least), most))
-    if _is_number(said.get("strength")):
-        found["strength"] = round(100 * min(max(said["strength"], 0.01), 1))
+            if found[name] != said[name]:
+                shown = f"{found[name]:.0%}" if name == "strength" else f"{found[name]:g}"
+                remarks.append(tr("its {word} became {value}", word=tr(word), value=shown))
+    if "strength" in found:
+        found["strength"] = round(100 * found["strength"])
+    seed = said.get("seed")
+    if _is_number(seed):
+        if 0 <= seed <= LARGEST_SEED:
+            found["seed"] = int(seed)
+        else:
+            # Brought into range it would be the seed of another picture.
+            remarks.append(
+                tr(
+                    "its seed {seed} is not one from 0 to {most} and was left out",
+                    seed=str(seed)[:30],
+                    most=LARGEST_SEED,
+                )
+            )
     if said.get("detail") in DETAILS:
         found["detail"] = said["detail"]
-    remarks = []
     known = {model.name: model for model in models}
     wanted = found.get("model", now.model)
-    if wanted not in known:
+    # A1111 leaves out the folders that a model's name begins with here.
+    alike = [name for name in known if name.rpartition("/")[2] == wanted]
+    if wanted not in known and len(alike) == 1:
+        wanted = found["model"] = alike[0]
+    if "model" in found and wanted not in known:
         remarks.append(tr('its model "{name}" is not on this server', name=wanted[:100]))
         wanted = found["model"] = now.model
     sampler = found.get("sampler")
     if sampler is not None and wanted in known and sampler not in known[wanted].samplers:
         remarks.append(tr('there is no sampler "{name}"', name=sampler[:100]))
         del found["sampler"]
+    unread = said.get("unread")
+    if isinstance(unread, list) and unread:
+        named = ", ".join(str(name)[:40] for name in unread[:_MOST_NAMED])
+        more = ", ..." if len(unread) > _MOST_NAMED else ""
+        remarks.append(tr("these are not taken over: {names}", names=named + more))
     return replace(now, style=None, **found), remarks
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     # Not a number (NaN) is unequal to itself.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

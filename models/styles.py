@@ -66,7 +66,7 @@ class Styles:
 
     def _files(self) -> Iterator[tuple[Path, int, int]]:
         for folder in self._folders:
-            for path in sorted(folder.glob("*.toml"))[:_MOST]:
+            for path in _toml_files(folder)[:_MOST]:
                 try:
                     status = path.stat()
                 except OSError:
@@ -74,18 +74,32 @@ class Styles:
                 yield path, status.st_size, status.st_mtime_ns
 
 
+def _toml_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".toml")
+    except OSError:
+        return []
+
+
 def read_style(path: Path) -> Style:
-    """The style in ``path``. ValueError says in a sentence what is wrong with it."""
+    """Read the style in ``path``; its fields may begin with capitals.
+
+    ValueError says in a sentence what is wrong with it.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise ValueError(f"it is too large: at most {_LARGEST} bytes.")
-        value = tomllib.loads(content.decode("utf-8"))
+        # Windows' editors begin UTF-8 with a byte order mark.
+        told = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise ValueError("it cannot be read.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("it is not readable TOML: correct it.") from error
+        raise ValueError("it is not readable TOML in UTF-8: correct it.") from error
+    value = {name.lower(): told[name] for name in told}
+    if len(value) < len(told):
+        raise ValueError("it says one thing twice, with capitals and without: take one away.")
     loras = value.pop("loras", {})
     unknown = sorted(set(value) - _FIELDS)
     if unknown:

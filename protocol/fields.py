@@ -202,7 +202,10 @@ def json_object(longest: int = 65536) -> Any:
         from json import dumps  # the encoder is the judge of what JSON is
 
         try:
-            if isinstance(value, dict) and len(dumps(value, allow_nan=False)) <= longest:
+            # As a message spells it (codec.encode): a letter of any script is one character.
+            text = dumps(value, allow_nan=False, ensure_ascii=False)
+            text.encode("utf-8")
+            if isinstance(value, dict) and len(text) <= longest:
                 return value
         except (TypeError, ValueError, RecursionError):
             pass

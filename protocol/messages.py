@@ -54,6 +54,9 @@ STAGES: tuple[str, ...] = ("queued", "loading", "preparing", "painting", "finish
 WORKER_STATES: tuple[str, ...] = ("starting", "ready", "restarting", "failed")
 
 LONGEST_PROMPT = 20_000
+# Both prompts, the style's words twice and as many add-ons as a job may name, in JSON, where a
+# quotation mark takes two characters: whatever is taken must end in a result.
+LONGEST_RECIPE = 1 << 18
 LARGEST_SEED = 2**32 - 1
 MOST_STEPS = 150
 MOST_VARIANTS = 8
@@ -234,7 +237,7 @@ class Generate(Message):
     strength    denoising strength: 0 keeps the source, 1 starts from noise. The sampler runs the
                 last part of its ``steps``, as A1111 and diffusers do: int(steps * strength).
     guidance    classifier-free guidance scale; 0 and 1 both mean none.
-    seed        of the first variant; variant i is the picture of seed + i alone.
+    seed        of the first variant; variant i is the picture of ``seed_of(i)`` alone.
     clip_skip   which layer of the text encoder is read, counted from its end as A1111 does: 1 the
                 last, 2 the last but one. Families trained on the last but one never read the last.
     detail      fast: one pass at a size that the model paints well, enlarged to the region. full: a
@@ -294,6 +297,10 @@ class Generate(Message):
                     field=field,
                     job=self.job,
                 )
+
+    def seed_of(self, variant: int) -> int:
+        """The seed of variant 0..7: it goes on from 0 behind the largest, so it can be asked for."""
+        return (self.seed + variant) % (LARGEST_SEED + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,11 +373,11 @@ class Result(Message):
     sender = SERVER
     job: str = uuid()
     variant: int = integer(0, MOST_VARIANTS - 1)
-    seed: int = integer(0, LARGEST_SEED + MOST_VARIANTS)
+    seed: int = integer(0, LARGEST_SEED)
     x: int = integer(-LARGEST_SIDE, LARGEST_SIDE)
     y: int = integer(-LARGEST_SIDE, LARGEST_SIDE)
     picture: Image = image(("rgba8",))
-    recipe: Mapping[str, Any] = json_object()
+    recipe: Mapping[str, Any] = json_object(LONGEST_RECIPE)
     last: bool = flag()
 
 

@@ -1,4 +1,4 @@
-"""What made a picture, inside its PNG: A1111's ``parameters`` text and Velatura's whole recipe.
+"""Read and write what made a picture in its PNG: A1111's ``parameters`` and Velatura's recipe.
 
 Bytes in, bytes out; pixels are never looked at. Sources: the PNG specification (third edition,
 section 11.3.3); for ``parameters`` the text that A1111 writes and other programs read.
@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,17 @@ _NEGATIVE = "Negative prompt:"
 _FIELD = re.compile(r'\s*(\w[\w /-]*):\s*("(?:\\.|[^\\"])*"|[^,"]*)(?:,|$)')
 # The last line is one of numbers when this many of them are on it, as A1111 judges it.
 _FEWEST_FIELDS = 3
+_FIRST_FIELD = "steps:"
 _PLAIN_SCHEDULES = ("", "Automatic", "Uniform")
+# Beside these fields the denoise strength is that of a second pass over a txt2img (hires fix), with
+# the names that A1111 gave it over the years.
+_SECOND_PASS = ("hires", "first pass size", "second pass")
+# Fields that say what else was there, and change nothing that is read here.
+_INFORMATIVE = (
+    "version", "vae", "vae hash", "schedule type", "lora hashes", "ti hashes", "hashes", "app", "rng",
+    "model hash", "emphasis", "parser", "user", "backend", "pipeline", "created date", "template",
+    "negative template", "civitai resources", "civitai metadata", "ensd",
+)  # fmt: skip
 # The recipe's name -> A1111's, in its order.
 _NAMES = {
     "steps": "Steps",
@@ -101,12 +112,11 @@ def to_parameters(recipe: Mapping[str, Any]) -> str:
 def from_parameters(text: str) -> dict[str, Any]:
     """The recipe's fields that A1111's text holds: prompt, negative, and what numbers it has.
 
+    ``unread``: names of the fields that made the picture what it is and have no place in a recipe.
     A prompt with a line that reads like one of the others cannot be told apart: that is the format.
     """
-    *lines, last = text.strip().split("\n")
-    fields = dict(_fields(last))
-    if len(fields) < _FEWEST_FIELDS:
-        lines, fields = [*lines, last], {}
+    lines, theirs_by_name = _split(text.replace("\r\n", "\n").strip().split("\n"))
+    fields = {name.casefold(): value for name, value in theirs_by_name.items()}
     parts: tuple[list[str], list[str]] = ([], [])
     place = 0
     for line in lines:
@@ -118,14 +128,34 @@ def from_parameters(text: str) -> dict[str, Any]:
         for name, part in zip(("prompt", "negative"), parts, strict=True)
     }
     for name, theirs in _NAMES.items():
-        value = _value(name, fields.get(theirs))
+        value = _value(name, fields.get(theirs.casefold()))
         if value is not None:
             found[name] = value
-    schedule = fields.get("Schedule type", "")
+    if any(name.startswith(_SECOND_PASS) for name in fields):
+        found.pop("strength", None)
+    read = {*_INFORMATIVE, *(theirs.casefold() for name, theirs in _NAMES.items() if name in found)}
+    unread = [name for name in theirs_by_name if name.casefold() not in read]
+    if unread:
+        found["unread"] = unread
+    schedule = fields.get("schedule type", "")
     if "sampler" in found and schedule not in _PLAIN_SCHEDULES:
         # Newer A1111 tells the two halves of a sampler's name apart.
         found["sampler"] = f"{found['sampler']} {schedule}"
     return found
+
+
+def _split(lines: list[str]) -> tuple[list[str], dict[str, str]]:
+    """(lines of the two prompts, fields of the line of numbers).
+
+    That line begins with its steps, wherever it stands: other programs put lines of their own behind
+    it. Else it is the last one, when it holds as many fields as A1111 wants to see.
+    """
+    first = [n for n, line in enumerate(lines) if line.lstrip().lower().startswith(_FIRST_FIELD)]
+    for number in (*reversed(first), len(lines) - 1):
+        fields = dict(_fields(lines[number]))
+        if len(fields) >= _FEWEST_FIELDS:
+            return lines[:number], fields
+    return lines, {}
 
 
 def _value(name: str, text: str | None) -> Any:
@@ -146,17 +176,20 @@ def _value(name: str, text: str | None) -> Any:
 
 
 def _fields(line: str) -> Iterator[tuple[str, str]]:
-    """A1111's "Name: value, Name: "quoted, value""; stops where the line is something else."""
+    """A1111's "Name: value, Name: "quoted, value""; what is something else is passed over."""
     at = 0
-    while at < len(line) and (found := _FIELD.match(line, at)):
+    while 0 <= at < len(line):
+        found = _FIELD.match(line, at)
+        if found is None:
+            at = line.find(",", at) + 1 or len(line)
+            continue
         at = found.end()
         value = found[2]
-        if value.startswith('"'):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                return
-        yield found[1], value.strip() if not found[2].startswith('"') else value
+        if not value.startswith('"'):
+            yield found[1], value.strip()
+            continue
+        with suppress(ValueError):
+            yield found[1], str(json.loads(value))
 
 
 def _quoted(value: str) -> str:
@@ -190,16 +223,17 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _keyword(kind: bytes, data: bytes) -> str:
-    return data[:80].partition(b"\0")[0].decode("latin-1") if kind in _TEXTS else ""
+    # Some programs write its name with a capital.
+    return data[:80].partition(b"\0")[0].decode("latin-1").lower() if kind in _TEXTS else ""
 
 
 def _text(kind: bytes, data: bytes, longest: int) -> str | None:
     _, _, body = data.partition(b"\0")
-    packed, encoding = kind == b"zTXt", "latin-1"
+    packed = kind == b"zTXt"
     if packed:
         body = body[1:]
     elif kind == b"iTXt":
-        packed, encoding = body[:1] == b"\1", "utf-8"
+        packed = body[:1] == b"\1"
         *_, body = body[2:].split(b"\0", 2)
     if packed:
         unpacker = zlib.decompressobj()
@@ -208,7 +242,13 @@ def _text(kind: bytes, data: bytes, longest: int) -> str | None:
             body = unpacker.decompress(body, longest + 1)
         except zlib.error:
             return None
-    return body.decode(encoding, "replace") if len(body) <= longest else None
+    if len(body) > longest:
+        return None
+    try:
+        # What the specification says of iTXt alone, and what many programs write into all of them.
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body.decode("utf-8" if kind == b"iTXt" else "latin-1", "replace")
 
 
 def _international(keyword: str, text: str) -> bytes:

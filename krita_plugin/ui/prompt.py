@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...protocol.plain_text import plain_text
 from ..qt import Qt, QtCore, QtGui, QtWidgets, Signal
 from .addons import AddOnButton
 from .parts import column, row, tool_button
@@ -40,8 +41,7 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         return QtCore.QSize(40, super().minimumSizeHint().height())
 
     def insertFromMimeData(self, source: Any) -> None:
-        # Text alone: pasted control characters would be refused by the protocol.
-        self.insertPlainText("".join(c for c in source.text() if c == "\n" or c.isprintable()))
+        self.insertPlainText(plain_text(source.text()))
 
     def replace_text(self, text: str) -> None:
         """As if it were typed: Ctrl+Z brings back what was there."""

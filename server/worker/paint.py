@@ -43,7 +43,7 @@ def paint(
     recipe = make_recipe(request, plan, tools.loaded)
     for variant in range(request.variants):
         steps = _Steps(request, plan, variant, tools, report)
-        seed = request.seed + variant
+        seed = request.seed_of(variant)
         last = first
         with tools.dressed(variant) as (embed, remark):
             prompt, negative = embed_both(prompts[variant], plan.guided, embed)
@@ -140,10 +140,10 @@ def result(
     return Result(
         job=request.job,
         variant=variant,
-        seed=request.seed + variant,
+        seed=request.seed_of(variant),
         x=request.region.x + x,
         y=request.region.y + y,
         picture=to_image(cut),
-        recipe={**recipe, "seed": request.seed + variant, "variant": variant},
+        recipe={**recipe, "seed": request.seed_of(variant), "variant": variant},
         last=variant == request.variants - 1,
     )

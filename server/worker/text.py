@@ -50,7 +50,7 @@ class Text:
 def read_prompts(request: Generate) -> list[Prompts]:
     """What every variant is asked for, in order: each makes its choices by its own seed."""
     prompt, negative = whole(request)
-    seeds = range(request.seed, request.seed + request.variants)
+    seeds = map(request.seed_of, range(request.variants))
     return [read_prompt(prompt, negative, seed) for seed in seeds]
 
 

@@ -52,6 +52,18 @@ def test_an_empty_file_is_a_style_by_its_own_name(tmp_path):
     assert read_style(write(tmp_path, "", "größer.toml")) == Style(name="größer")
 
 
+def test_a_byte_order_mark_and_capitals_do_not_matter(tmp_path):
+    text = WHOLE.replace("name", "Name").replace("steps", "STEPS").replace("[loras]", "[Loras]")
+    path = write(tmp_path, "\ufeff" + text.replace("\n", "\r\n"), "A.TOML")
+    assert read_style(path) == read_style(write(tmp_path / "b", WHOLE))
+    assert [style.name for style in Styles([tmp_path]).styles()] == ["Paper"]
+
+
+def test_a_folder_that_cannot_be_read_holds_no_styles(tmp_path):
+    (tmp_path / "file").write_text("name = 'a'")
+    assert Styles([tmp_path / "none", tmp_path / "file"]).styles() == ()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -60,6 +72,7 @@ def test_an_empty_file_is_a_style_by_its_own_name(tmp_path):
         ("x" * 70_000, "too large"),
         ("colour = 3", "colour is not known"),
         ("steps = 0", "steps must be"),
+        ("steps = 2\nSteps = 3", "says one thing twice"),
         ("guidance = nan", "guidance must be"),
         ("before = 3", "before must be"),
         ('before = "' + "x" * 3000 + '"', "before must be"),

@@ -91,6 +91,73 @@ def test_pillow_reads_both_and_the_picture_is_the_same():
             assert opened.tobytes() == plain.tobytes()
 
 
+NUMBERS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 7, Size: 512x768"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Hires upscale: 2, Hires steps: 10, Hires upscaler: Latent",
+        "Hires resize: 1024x1536, Hires upscaler: 4x-UltraSharp",
+        "First pass size: 0x0",
+        "HiRes mode: 1, Second pass: True",
+    ],
+)
+def test_the_strength_of_a_second_pass_over_a_txt2img_is_not_its_strength(more):
+    found = from_parameters(f"a castle\n{NUMBERS}, Denoising strength: 0.4, {more}")
+    assert "strength" not in found
+    assert found["unread"][0] == "Denoising strength"
+    img2img = from_parameters(f"a castle\n{NUMBERS}, Denoising strength: 0.4, Mask blur: 4")
+    assert (img2img["strength"], img2img["unread"]) == (0.4, ["Mask blur"])
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "",
+        "\nTemplate: {a|b} castle",
+        "\nTemplate: {a|b}\nNegative Template: x, y: z, a: b",
+        "\n\n1",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_of_numbers_is_found_wherever_it_stands(behind, end):
+    text = f"a castle\nat sea\nNegative prompt: x\n{NUMBERS}{behind}".replace("\n", end)
+    found = from_parameters(text)
+    assert (found["prompt"], found["negative"]) == ("a castle\nat sea", "x")
+    assert (found["steps"], found["seed"], found["size"]["height"]) == (20, 7, 768)
+    assert "unread" not in found
+
+
+def test_what_a_field_holds_that_is_no_such_text_hides_none_behind_it():
+    line = f'{NUMBERS}, Civitai resources: [{{"type":"lora","weight":0.8}}], Clip skip: 2, odd'
+    assert from_parameters(f"a castle\n{line}")["clip_skip"] == 2
+
+
+def test_fields_of_any_case_are_read_and_those_without_a_place_are_named():
+    found = from_parameters(
+        "a boat\nsteps: 9, sampler: Euler a, cfg Scale: 4.5, SEED: 1.5, Variation seed: 3, "
+        "Variation seed strength: 0.2, Version: 1"
+    )
+    assert (found["steps"], found["guidance"]) == (9, 4.5)
+    assert found["unread"] == ["SEED", "Variation seed", "Variation seed strength"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+@pytest.mark.parametrize("keyword", [b"parameters", b"Parameters"])
+def test_a_text_in_utf_8_is_read_in_every_chunk(kind, packed, keyword):
+    said = "\u7d05\u3044\u5bb6 caf\xe9 \U0001f3a8".encode()
+    body = zlib.compress(said) if kind == b"zTXt" or (packed and kind == b"iTXt") else said
+    if kind == b"zTXt":
+        body = b"\0" + body
+    elif kind == b"iTXt":
+        body = bytes([packed, 0]) + b"\0\0" + body
+    info = PngImagePlugin.PngInfo()
+    info.add(kind, keyword + b"\0" + body)
+    assert read_text(picture(info)).parameters == said.decode()
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("how", ["add_text", "add_itxt"])
 def test_texts_of_other_programs_are_read_in_every_form(how, packed):

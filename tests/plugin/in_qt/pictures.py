@@ -44,7 +44,10 @@ def test_what_it_says_replaces_the_fields_and_the_rest_stays():
         ({"steps": "4"}, "steps", 5),
         ({"guidance": float("nan")}, "guidance", None),
         ({"guidance": float("inf")}, "guidance", 50.0),
-        ({"seed": -4}, "seed", 0),
+        ({"seed": -4}, "seed", None),
+        ({"seed": 1125899906842624}, "seed", None),
+        ({"seed": 2**32 - 1}, "seed", 2**32 - 1),
+        ({"prompt": "red\u00a0boat\x1b"}, "prompt", "red boat"),
         ({"seed": True}, "seed", None),
         ({"prompt": ["a"]}, "prompt", "mine"),
         ({"detail": {}}, "detail", "auto"),
@@ -63,6 +66,34 @@ def test_what_there_is_not_is_named_and_stays_as_it_was():
         'its model "dreamy" is not on this server',
         'there is no sampler "Mystery"',
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "remark"),
+    [
+        ({"steps": 400}, "its steps became 150"),
+        ({"guidance": 77}, "its guidance became 50"),
+        ({"strength": 0}, "its strength became 1%"),
+        ({"clip_skip": 0}, "its clip skip became 1"),
+        ({"seed": 2**32}, "its seed 4294967296 is not one from 0 to 4294967295 and was left out"),
+        ({"seed": -1}, "its seed -1 is not one from 0 to 4294967295 and was left out"),
+        (
+            {"unread": ["Hires upscale", "ControlNet 0", "a", "b", "c", "d", "e"]},
+            "these are not taken over: Hires upscale, ControlNet 0, a, b, c, d, ...",
+        ),
+    ],
+)
+def test_what_is_not_taken_over_as_it_stands_is_said(said, remark):
+    assert settings_of(said)[1] == [remark]
+
+
+def test_a_model_is_found_without_the_folder_that_it_lies_in():
+    ink = replace(MODEL, name="anime/ink")
+    found, remarks = settings_of({"model": "ink"}, MODEL, ink)
+    assert (found.model, remarks) == ("anime/ink", [])
+    two = replace(MODEL, name="oil/ink")
+    found, (remark,) = settings_of({"model": "ink"}, MODEL, ink, two)
+    assert (found.model, remark) == ("tiny", 'its model "ink" is not on this server')
 
 
 def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path):

@@ -8,7 +8,7 @@ from panels import FROM_PICTURE, KEY, LONG, SELECTED, SIZE, QTest, click, find, 
 from tiny import MODEL
 from velatura.krita_plugin.canvas import Canvas
 from velatura.krita_plugin.desk import Desk
-from velatura.krita_plugin.qt import Qt
+from velatura.krita_plugin.qt import Qt, QtCore
 from velatura.krita_plugin.state import (
     Guide,
     Settings,
@@ -54,6 +54,13 @@ def test_earlier_prompts_come_back_from_the_menu_and_by_keys(panel):
     assert prompt.toPlainText() == "what I write now"
     again = Panel(panel.memory)
     assert len(find(again, "prompt_past").menu().actions()) == 5
+
+
+def test_what_is_pasted_keeps_its_words_apart(panel):
+    prompt, data = find(panel, "prompt"), QtCore.QMimeData()
+    data.setText("red\u00a0boat\tat\u3000sea\u2028👩\u200d🎨\x1b")
+    prompt.insertFromMimeData(data)
+    assert panel.settings.prompt == "red boat at sea\n👩\u200d🎨"
 
 
 def test_the_desk_is_what_lies_there_and_another_one_replaces_it(panel):

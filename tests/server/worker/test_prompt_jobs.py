@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from painting import answers, ask, make_tiny_engine, painted, results, scenery
-from velatura.protocol.messages import Control, Progress
+from velatura.protocol.codec import decode, encode
+from velatura.protocol.messages import LARGEST_SEED, LONGEST_PROMPT, Control, Progress
+from velatura.protocol.style import LONGEST_PART, Style
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
 
@@ -63,6 +65,33 @@ def test_a_variant_chooses_by_its_own_seed_and_alone_chooses_the_same(engine: En
         assert sum(said) == 1
         chosen.append(said[0])
     assert len(set(chosen)) == 2
+
+
+def test_seeds_go_on_from_0_behind_the_largest_so_that_each_can_be_asked_for(
+    engine: Engine,
+) -> None:
+    prompt = "a {red|blue|green|small} house"
+    made = results(engine, ask(scenery(), prompt=prompt, seed=LARGEST_SEED, variants=3))
+    assert [one.seed for one in made] == [LARGEST_SEED, 0, 1]
+    for one in made:
+        alone = results(engine, ask(scenery(), prompt=prompt, seed=one.seed))[0]
+        assert alone.picture == one.picture
+        assert (alone.recipe["seed"], one.recipe["seed"]) == (one.seed, one.seed)
+
+
+LONGEST_STYLE = Style(
+    name="s" * 200, **dict.fromkeys(("before", "after", "negative"), '"' * LONGEST_PART)
+)
+
+
+@pytest.mark.parametrize("letters", ["紅", "ж", "🎨", '"', "\\", "\n", "a", "\u200d"], ids=ascii)
+def test_the_longest_prompts_end_in_a_result_whatever_their_letters(
+    engine: Engine, letters: str
+) -> None:
+    words = letters * LONGEST_PROMPT
+    request = ask(scenery(64, 64), prompt=words, negative=words, steps=1, style=LONGEST_STYLE)
+    (result,) = results(engine, request)
+    assert decode(b"".join(encode(result))) == result
 
 
 @pytest.mark.parametrize(
