@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPES := .cache/types/velatura
 
-.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin clean
+.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin release clean
 
 demo: $(VENV)/.run
 	$(BIN)/velatura demo
@@ -15,6 +15,10 @@ serve: $(VENV)/.run
 
 plugin: $(VENV)/.run
 	$(BIN)/velatura plugin install
+
+# What painters get: one zip a platform, in dist/.
+release: $(VENV)/.run
+	$(BIN)/python tools/release.py
 
 test: lint types contracts tests
 
@@ -45,15 +49,17 @@ $(TYPES):
 	mkdir -p $@
 	for part in protocol models server krita_plugin; do ln -sfn ../../../$$part $@/$$part; done
 
-$(VENV)/.run: pyproject.toml constraints.txt
+# Our own build in silence, then what it needs, which is there or comes with a bar.
+$(VENV)/.run: pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Velatura and its libraries (several GB with PyTorch; a few minutes) ..."
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --constraint constraints.txt velatura
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "velatura[dev]"
 	touch $@
 
 clean:

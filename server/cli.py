@@ -163,8 +163,12 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("demo-out"),
 ) -> None:
     """Paint a few pictures through a real server, and check them."""
-    from .demo.run import main as run
-
+    try:
+        from .demo.run import main as run
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("velatura."):
+            raise
+        fail("The demo is not part of an installed Velatura: run `make demo` in its source folder.")
     raise typer.Exit(run(folder))
 
 

@@ -81,19 +81,29 @@ def _with_pictures(manual: bytes, folder: Path) -> bytes:
     return re.sub(rb'src="(manual/[a-z]+\.png)"', inside, manual)
 
 
-def build(zip_path: Path | str) -> Path:
-    """Write the zip for Krita's "Import Python Plugin from File"; the same files, the same bytes."""
-    files = contents()
-    zip_path = Path(zip_path)
-    zip_path.parent.mkdir(parents=True, exist_ok=True)
-    part = zip_path.with_name(zip_path.name + ".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        # The importer finds the module by this entry.
-        archive.writestr(_entry("velatura/"), b"")
-        for path, data in files.items():
-            archive.writestr(_entry(path.removeprefix("pykrita/")), data)
-    part.replace(zip_path)
-    return zip_path
+def build(zip_path: Path | str, payload: Mapping[str, bytes] | None = None) -> Path:
+    """Write the zip for Krita's "Import Python Plugin from File"; the same files, the same bytes.
+
+    payload: files for the plugin's own installer, by name; without them the plugin installs nothing.
+    """
+    inside = {"velatura/": b""}  # the importer finds the module by this entry
+    inside |= {path.removeprefix("pykrita/"): data for path, data in contents().items()}
+    inside |= {f"velatura/payload/{name}": data for name, data in (payload or {}).items()}
+    return write_zip(Path(zip_path), inside)
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Write ``files`` in their order, without dates; what is a zip itself is only stored."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(part, "w") as archive:
+        for name, data in files.items():
+            entry = _entry(name)
+            packed = name.endswith((".whl", "/"))
+            entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data)
+    part.replace(path)
+    return path
 
 
 def install(resource_folder: Path | str | None = None, launch: Sequence[str] = ()) -> list[str]:
@@ -244,7 +254,6 @@ def _websockets() -> dict[str, bytes]:
 def _entry(name: str) -> zipfile.ZipInfo:
     """A zip entry without a date of its own, so that a build can be compared with another."""
     info = zipfile.ZipInfo(name)
-    info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (0o40755 << 16) | 0x10 if name.endswith("/") else 0o100644 << 16
     return info
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from scipy.ndimage import maximum_filter
 
 from .paintings import Painting, Task
 
@@ -29,7 +29,8 @@ def over(canvas: np.ndarray, layer: np.ndarray, x: int, y: int) -> np.ndarray:
 def line_agreement(given: np.ndarray, painted: np.ndarray) -> float:
     """F1 of two line maps (H, W), lines above 127, at a tolerance of two pixels."""
     a, b = given > 127, painted > 127
-    near_a, near_b = (maximum_filter(lines, 2 * _TOLERANCE + 1) for lines in (a, b))
+    square = np.ones((2 * _TOLERANCE + 1,) * 2, np.uint8)
+    near_a, near_b = (cv2.dilate(lines.astype(np.uint8), square) > 0 for lines in (a, b))
     precision = (b & near_a).sum() / max(1, b.sum())
     recall = (a & near_b).sum() / max(1, a.sum())
     return float(2 * precision * recall / max(1e-9, precision + recall))
