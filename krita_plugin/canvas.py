@@ -75,8 +75,8 @@ class Canvas:
     selection: bounds of what is selected, inside the canvas. blank: nothing is painted (empty, or
     one flat colour). painted: the rectangle that is painted where it leaves a border, transparent or
     white as after enlarging the canvas; empty: the bounds of that border. layer: the current one.
-    see_through: it has transparency. origin: where (0, 0) lies in the document's pixels; elsewhere only
-    while the canvas is about to be enlarged.
+    is_cut_out: it has transparency, and nothing but it is visible. origin: where (0, 0) lies in the
+    document's pixels; elsewhere only while the canvas is about to be enlarged.
     """
 
     size: Size
@@ -85,7 +85,7 @@ class Canvas:
     empty: Rect | None = None
     painted: Rect | None = None
     layer: LayerLike | None = None
-    see_through: bool = False
+    is_cut_out: bool = False
     limits: Limits = Limits()
     origin: tuple[int, int] = (0, 0)
 
@@ -114,11 +114,12 @@ def look(document: Readable, left_out: Collection[str] = ()) -> Canvas:
         size,
         selection=None if bounds is None else whole.intersection(bounds),
         layer=layer,
-        see_through=layer is not None and layer.is_picture and document.has_transparency(layer.id),
         limits=document.limits(),
     )
     painted = _painted_areas(layers, whole)
     counted = {name: area for name, area in painted.items() if name not in left_out}
+    if layer is not None and _is_alone(layer, counted, layers):
+        seen = replace(seen, is_cut_out=document.has_transparency(layer.id))
     if all(area == whole for area in counted.values()) and _is_flat(
         document, whole, counted, alone=len(counted) == len(painted)
     ):
@@ -170,6 +171,17 @@ def _painted_areas(layers: Sequence[LayerLike], whole: Rect) -> dict[str, Rect]:
         if area is not None:
             areas[layer.id] = area
     return areas
+
+
+def _is_alone(layer: LayerLike, painted: Collection[str], layers: Sequence[LayerLike]) -> bool:
+    """True when all that is visible belongs to that layer: to it or, of a group, to its members."""
+    by_id = {one.id: one for one in layers}
+
+    def belongs(one: LayerLike) -> bool:
+        parent = by_id.get(one.parent) if one.parent else None
+        return one.id == layer.id or (parent is not None and belongs(parent))
+
+    return bool(painted) and all(belongs(by_id[one]) for one in painted)
 
 
 def clipped(x: int, y: int, width: int, height: int, whole: Rect) -> Rect:
@@ -322,12 +334,6 @@ def what_to_do(canvas: Canvas) -> str:
 
 def suits_layer(canvas: Canvas, action: str) -> bool:
     """True where the current layer, not everything visible, is what a painter means to paint over:
-    nothing is selected, and the layer has transparency."""
-    layer = canvas.layer
-    return (
-        action == "refine"
-        and canvas.selection is None
-        and layer is not None
-        and layer.is_picture
-        and canvas.see_through
-    )
+    nothing is selected, and the picture is that cut-out alone. A layer with transparency beside
+    others is a part of the picture, and is painted over by itself only if the painter says so."""
+    return action == "refine" and canvas.selection is None and canvas.is_cut_out

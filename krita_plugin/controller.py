@@ -121,7 +121,8 @@ class Controller(QtCore.QObject):
     # Looking at the canvas
 
     def glance(self) -> None:
-        """Look closer if the document, its size, its selection or its layer is another one."""
+        """Look closer if the document, its size, its selection, its layer or what of it is shown is
+        another one."""
         if self._sight() != self._seen:
             self.look()
 
@@ -165,6 +166,7 @@ class Controller(QtCore.QObject):
             document.size,
             document.selection_bounds(),
             document.active_layer,
+            document.shown,
             self._panel.settings.left_out,
             document.limits(),
         )

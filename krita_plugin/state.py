@@ -24,14 +24,16 @@ class Translate(Protocol):
 class Action:
     """One thing the main button can do. ``wire`` is its name in the protocol.
 
-    strength: the first denoising strength in percent. takes_strength: False where the picture is
-    made from noise alone.
+    strength: the first denoising strength in percent. of_layer: the label while one layer alone is
+    painted over, "" where none can be. takes_strength: False where the picture is made from noise
+    alone.
     """
 
     label: str
     wire: str
     strength: int
     help: str
+    of_layer: str = ""
     needs_selection: bool = False
     takes_strength: bool = True
 
@@ -44,12 +46,19 @@ ACTIONS: dict[str, Action] = {
         "A new picture from the prompt alone (text to image).",
         takes_strength=False,
     ),
-    "refine": Action("Refine", "refine", 55, "Paint over the picture (image to image)."),
+    "refine": Action(
+        "Refine",
+        "refine",
+        55,
+        "Paint over the picture (image to image).",
+        of_layer="Refine layer '{layer}'",
+    ),
     "fill": Action(
         "Fill",
         "fill",
         100,
         "Paint the selection anew (inpaint).",
+        of_layer="Fill layer '{layer}'",
         needs_selection=True,
     ),
     "refine_selection": Action(
@@ -57,6 +66,7 @@ ACTIONS: dict[str, Action] = {
         "refine",
         45,
         "Paint over what is selected (image to image).",
+        of_layer="Refine selection of '{layer}'",
         needs_selection=True,
     ),
     "expand": Action(

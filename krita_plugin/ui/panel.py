@@ -119,7 +119,8 @@ class Panel(QtWidgets.QWidget):
         self.model.changed.connect(self._model_changed)
         self.style_row.chosen.connect(self._style_chosen)
         self.source.changed.connect(self._remember)
-        for changed in (self.source.changed, self.area.changed, self.expand.changed):
+        self.source.changed.connect(self._show_action)
+        for changed in (self.area.changed, self.expand.changed):
             changed.connect(self._show_area)
         self.chance.changed.connect(self._remember)
 
@@ -179,6 +180,12 @@ class Panel(QtWidgets.QWidget):
     def _automatic_source(self) -> str:
         canvas = self._canvas
         return LAYER if canvas is not None and suits_layer(canvas, self.action) else VISIBLE
+
+    @property
+    def _layer_meant(self) -> str:
+        """The name of the layer that alone is painted over; "" where there is none."""
+        layer = None if self._canvas is None else self._canvas.layer
+        return layer.name if layer is not None and self._paint_from == LAYER else ""
 
     @property
     def desk(self) -> Desk:
@@ -325,7 +332,7 @@ class Panel(QtWidgets.QWidget):
 
     def _show_action(self) -> None:
         action, canvas = self.action, self._canvas
-        self.press.show_action(action)
+        self.press.show_action(action, self._layer_meant)
         self.press.show_choice(
             self._choice, selection=canvas is not None and canvas.selection is not None
         )

@@ -45,6 +45,26 @@ class ElidedLabel(QtWidgets.QLabel):
         painter.end()
 
 
+class ElidedButton(QtWidgets.QToolButton):
+    """A button as wide as its row lets it, whose words are cut with an ellipsis where they do not fit."""
+
+    def __init__(self, name: str, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.setMinimumSize(TOUCH, TOUCH)
+        self.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
+
+    def paintEvent(self, event: Any) -> None:
+        option = QtWidgets.QStyleOptionToolButton()
+        self.initStyleOption(option)
+        room = self.width() - 2 * SPACING
+        option.text = self.fontMetrics().elidedText(option.text, Qt.TextElideMode.ElideRight, room)
+        painter = QtWidgets.QStylePainter(self)
+        painter.drawComplexControl(QtWidgets.QStyle.ComplexControl.CC_ToolButton, option)
+        painter.end()
+
+
 class WrappedLabel(QtWidgets.QLabel):
     """A sentence over several lines."""
 

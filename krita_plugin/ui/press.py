@@ -6,7 +6,7 @@ from typing import Any
 
 from ..qt import QActionGroup, Qt, QtWidgets, Signal
 from ..state import ACTIONS
-from .parts import row, tool_button
+from .parts import ElidedButton, row, tool_button
 from .words import tr
 
 _Policy = QtWidgets.QSizePolicy.Policy
@@ -21,8 +21,7 @@ class PressRow(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.button = tool_button("press", "", "")
-        self.button.setSizePolicy(_Policy.Expanding, _Policy.Fixed)
+        self.button = ElidedButton("press")
         font = self.button.font()
         font.setBold(True)
         self.button.setFont(font)
@@ -63,9 +62,12 @@ class PressRow(QtWidgets.QWidget):
         self._group.addAction(choice)
         return choice
 
-    def show_action(self, action: str) -> None:
-        self.button.setText(tr(ACTIONS[action].label))
-        self.button.setToolTip(tr(ACTIONS[action].help))
+    def show_action(self, action: str, layer: str = "") -> None:
+        """layer: the name of the layer that alone is painted over, "" for none."""
+        shown = ACTIONS[action]
+        words = tr(shown.of_layer, layer=layer) if layer and shown.of_layer else tr(shown.label)
+        self.button.setText(words.replace("&", "&&"))  # else it underlines what follows
+        self.button.setToolTip(f"{words}: {tr(shown.help)}")
 
     def show_choice(self, name: str, *, selection: bool) -> None:
         """Check the menu's entry and disable those that this canvas cannot have."""

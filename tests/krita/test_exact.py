@@ -86,7 +86,7 @@ def test_the_picture_so_far_of_a_larger_canvas_lies_where_it_will(exact):
         "takes_a_selection_mask_of_the_layer_for_the_selection",
         "takes_a_groups_selection_mask_where_krita_does",
         "says_that_a_layer_is_isolated_before_it_is_sent",
-        "paints_over_the_layer_that_has_transparency_unless_something_is_selected",
+        "paints_over_everything_visible_unless_one_cut_out_is_all_there_is",
         "paints_over_every_kind_of_layer",
         "says_what_to_do_where_a_mask_is_active",
         "gives_a_picture_back_that_a_locked_group_refuses",

@@ -70,6 +70,33 @@ def test_members_of_a_hidden_group_are_not_seen():
     assert canvas.look(Easel(96, 80, [PAPER, group, replace(hidden, colour=WHITE)])).blank
 
 
+GROUP = Sheet("group", (0, 0, 0, 0), type="grouplayer")
+
+
+@pytest.mark.parametrize(
+    ("sheets", "active", "left_out", "is_cut_out"),
+    [
+        ([PAPER, MARK], "mark", (), False),
+        ([MARK], "mark", (), True),
+        ([replace(PAPER, visible=False), MARK], "mark", (), True),
+        ([PAPER, MARK], "mark", ("paper",), True),
+        ([PAPER, replace(MARK, visible=False)], "mark", (), False),
+        ([replace(MARK, visible=False)], "mark", (), False),
+        ([PAPER], "paper", (), False),
+        ([MARK, replace(MARK, id="b")], "mark", (), False),
+        ([GROUP, replace(MARK, parent="group")], "group", (), True),
+        ([GROUP, replace(MARK, parent="group")], "mark", (), True),
+        ([PAPER, GROUP, replace(MARK, parent="group")], "group", (), False),
+        ([MARK, replace(MARK, id="b", type="transparencymask", parent="mark")], "b", (), False),
+    ],
+)
+def test_only_a_layer_that_is_seen_alone_is_a_cut_out(sheets, active, left_out, is_cut_out):
+    seen = canvas.look(easel(*sheets, active=active), left_out)
+    assert seen.is_cut_out == is_cut_out
+    assert canvas.suits_layer(seen, "refine") == is_cut_out
+    assert not canvas.suits_layer(seen, "fill")
+
+
 @pytest.mark.parametrize("lines", range(20))
 def test_a_canvas_that_is_cleared_while_it_is_looked_at_is_looked_at_to_the_end(lines):
     document = easel(replace(PAPER, bounds=(8, 8, 80, 64)))

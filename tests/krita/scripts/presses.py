@@ -309,7 +309,7 @@ def lies_on_top_when_its_layer_was_deleted():
     doc.setActiveNode(node)
     yield 100
     paint.paint_from("layer")
-    yield paint.label("Refine")
+    yield paint.label("Refine layer 'sketch'")
     yield paint.started()
     node.remove()
     yield paint.layers(doc, 2)
@@ -343,7 +343,7 @@ def says_what_is_in_the_way():
     doc.setActiveNode(node)
     yield 100
     paint.paint_from("layer")
-    yield paint.label("Refine")
+    yield paint.label("Refine layer 'empty'")
     kt.click(kt.find("press"))
     assert kt.find("notice").text().startswith('"empty" is empty'), kt.find("notice").text()
     paint.paint_from("visible")

@@ -219,25 +219,34 @@ class Layer:
     bounds: tuple = (0, 0, 9, 9)
 
 
-def test_a_layer_with_transparency_is_the_source_unless_something_is_selected(panel):
-    combo = find(panel, "paint_from")
-    sketch = Canvas(SIZE, layer=Layer(), see_through=True)
+def test_a_cut_out_alone_is_the_source_unless_something_is_selected_and_the_button_says_so(panel):
+    combo, button = find(panel, "paint_from"), find(panel, "press")
+    sketch = Canvas(SIZE, layer=Layer(name="Lines & more"), is_cut_out=True)
     panel.show_canvas(sketch, [])
     assert panel.settings.paint_from == LAYER
     assert combo.currentText() == "Current layer (auto)"
-    for canvas in (
-        replace(sketch, selection=Rect(1, 1, 9, 9)),
-        replace(sketch, see_through=False),
-        replace(sketch, layer=Layer(is_picture=False)),
-        replace(sketch, layer=None, see_through=False),
-        replace(sketch, blank=True),
+    assert button.text() == "Refine layer 'Lines && more'"
+    assert button.toolTip().startswith("Refine layer 'Lines & more': ")
+    for canvas, action in (
+        (replace(sketch, selection=Rect(1, 1, 9, 9)), "Fill"),
+        (replace(sketch, is_cut_out=False), "Refine"),
+        (replace(sketch, layer=None, is_cut_out=False), "Refine"),
+        (replace(sketch, blank=True), "Generate"),
     ):
         panel.show_canvas(canvas, [])
         assert panel.settings.paint_from == VISIBLE
         assert combo.currentText() == "Everything visible (auto)"
+        assert button.text() == action
     panel.source.combo.choose(LAYER)
     assert panel.settings.paint_from == LAYER
     assert panel.memory.paint_from == LAYER
+    assert button.text() == "Generate", "it paints from nothing"
+    panel.show_canvas(replace(sketch, is_cut_out=False, selection=Rect(1, 1, 9, 9)), [])
+    assert button.text() == "Fill layer 'Lines & more'".replace("&", "&&")
+    panel.strength.slider.setValue(50)
+    assert button.text() == "Refine selection of 'Lines && more'"
+    panel.source.combo.choose(VISIBLE)
+    assert button.text() == "Refine selection"
 
 
 def test_a_gpu_paints_three_variants_but_refining_paints_one(panel):
