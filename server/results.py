@@ -137,6 +137,10 @@ class Results:
     def was_acknowledged(self, session: str, job: str) -> bool:
         return job in self._acknowledged.get(session, {})
 
+    def is_known(self, session: str, job: str) -> bool:
+        """Whether the session has had a job of this id that was answered."""
+        return (session, job) in self._jobs or self.was_acknowledged(session, job)
+
     def jobs(self, session: str) -> tuple[str, ...]:
         """Jobs with answers that wait, oldest first."""
         return tuple(job for owner, job in self._jobs if owner == session)

@@ -1,17 +1,22 @@
 """What runs next. Pure: no I/O and no clock; each call returns what must be done, in order.
 
-Interactive jobs (one variant, or a control map) go before batches, sessions take turns, and within
-a session the first come is the first served. A batch is passed over a few times at most.
+The order is the fair queue's. An event costs O(log n) with n waiting jobs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from velatura.protocol import messages as m
 
-MOST_OVERTAKES = 8
+from .fair_queue import Entry, FairQueue
+
+# So many at the head of the queue are told each change of their place; the others hear it when they
+# come, when they come back, and again from here on: telling all would cost as many messages an event
+# as there are jobs.
+PLACES_TOLD = 32
+
+
 Request = m.Generate | m.Annotate
 
 
@@ -40,20 +45,6 @@ class Tell:
 Action = Run | Stop | Tell
 
 
-@dataclass(frozen=True)
-class _Job:
-    session: str
-    request: Request
-
-    @property
-    def interactive(self) -> bool:
-        return not isinstance(self.request, m.Generate) or self.request.variants == 1
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.session, self.request.job
-
-
 def is_final(message: m.Message) -> bool:
     """True when ``message`` is a job's last answer."""
     return isinstance(message, (m.ControlMap, m.Error)) or (
@@ -61,55 +52,71 @@ def is_final(message: m.Message) -> bool:
     )
 
 
-def _first(waiting: list[_Job], turns: dict[str, int], overtaken: int) -> _Job:
-    """The job of ``waiting`` (in order of arrival, not empty) that runs next.
+@dataclass
+class _Job:
+    """``place``: what its session was told last."""
 
-    turns: session -> when it was last served. overtaken: how often a batch was passed over.
-    """
-    batches = [job for job in waiting if not job.interactive]
-    candidates = [job for job in waiting if job.interactive]
-    if not candidates or (batches and overtaken >= MOST_OVERTAKES):
-        candidates = batches
-    return min(candidates, key=lambda job: turns.get(job.session, -1))
+    session: str
+    request: Request
+    entry: Entry
+    place: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.session, self.request.job
 
 
-def _after(
-    waiting: list[_Job], turns: dict[str, int], overtaken: int, job: _Job
-) -> tuple[list[_Job], dict[str, int], int]:
-    """The arguments of ``_first`` once ``job`` has been taken."""
-    rest = [other for other in waiting if other is not job]
-    passed_over = job.interactive and any(not other.interactive for other in rest)
-    turn = max(turns.values(), default=0) + 1
-    sessions = {other.session for other in rest} | {job.session}
-    kept = {session: at for session, at in turns.items() if session in sessions}
-    return rest, {**kept, job.session: turn}, overtaken + 1 if passed_over else 0
+def _is_interactive(request: Request) -> bool:
+    return not isinstance(request, m.Generate) or request.variants == 1
 
 
 class Scheduler:
-    """The queue and the one running job. most_jobs: how many a session may have in it."""
+    """The queue and the one running job.
 
-    def __init__(self, *, most_jobs: int = 64) -> None:
+    most_jobs     how many a session may have here
+    most_waiting  how many may wait, of all sessions together
+    """
+
+    def __init__(self, *, most_jobs: int = 64, most_waiting: int = 4096) -> None:
         self._most_jobs = most_jobs
-        self._waiting: list[_Job] = []
-        self._turns: dict[str, int] = {}
-        self._overtaken = 0
+        self._most_waiting = most_waiting
+        self._queue = FairQueue()
+        self._sessions: dict[str, dict[str, _Job]] = {}
+        self._ids: dict[str, int] = {}
         self._running: _Job | None = None
         self._cancelled = False
         self._progress: m.Progress | None = None
-        self._places: dict[tuple[str, str], int] = {}
         self._ready = False
 
     def jobs(self, session: str) -> tuple[str, ...]:
-        """The ids of a session's jobs that have no final answer yet."""
-        return tuple(job.request.job for job in self._all() if job.session == session)
+        """The ids of a session's jobs that have no final answer yet, the running one first."""
+        mine = self._sessions.get(session, {})
+        running = self._running
+        if running is None or running.session != session:
+            return tuple(mine)
+        return (running.request.job, *(job for job in mine if job != running.request.job))
+
+    def holds(self, job: str) -> bool:
+        """Whether a job of any session has this id."""
+        return job in self._ids
+
+    def __len__(self) -> int:
+        """How many jobs wait."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job that comes now waits."""
+        return not self._ready or self._running is not None or len(self._queue) > 0
 
     def standing(self, session: str) -> list[m.Progress]:
         """One Progress for each of a session's jobs: for somebody who has just come back."""
-        told = [
-            m.Progress(job=job, stage="queued", place=place)
-            for (owner, job), place in self._places.items()
-            if owner == session
-        ]
+        told = []
+        for job in self._sessions.get(session, {}).values():
+            if job is not self._running:
+                job.place = self._queue.place(job.entry)
+                told.append(_place(job))
+        told.sort(key=lambda progress: progress.place)
         if self._running is not None and self._running.session == session:
             told.append(
                 self._progress or m.Progress(job=self._running.request.job, stage="loading")
@@ -117,25 +124,39 @@ class Scheduler:
         return told
 
     def submit(self, session: str, request: Request) -> list[Action]:
-        mine = self.jobs(session)
+        mine = self._sessions.get(session, {})
         if request.job in mine:
             return []
+        sentence = ""
         if len(mine) >= self._most_jobs:
             sentence = f"At most {self._most_jobs} jobs at once: wait for one to finish."
-            error = m.Error(code="rate_limited", message=sentence, job=request.job)
-            return [Tell(session, error)]
-        self._waiting.append(_Job(session, request))
-        return self._next()
+        elif len(self._queue) >= self._most_waiting:
+            sentence = (
+                f"{self._most_waiting} jobs wait here already: try again when some have finished."
+            )
+        if sentence:
+            return [Tell(session, m.Error(code="rate_limited", message=sentence, job=request.job))]
+        entry = Entry(session, request.job, _is_interactive(request))
+        job = _Job(session, request, entry)
+        self._sessions.setdefault(session, {})[request.job] = job
+        self._ids[request.job] = self._ids.get(request.job, 0) + 1
+        self._queue.add(entry)
+        started = self._next()
+        if job is self._running or job.place:
+            return started
+        job.place = self._queue.place(entry)
+        return [*started, Tell(session, _place(job))]
 
     def cancel(self, session: str, job: str) -> list[Action]:
         """Nothing for a job that is not here: its final answer is on its way."""
-        key = (session, job)
-        if self._running is not None and self._running.key == key:
+        found = self._sessions.get(session, {}).get(job)
+        if found is None:
+            return []
+        if found is self._running:
             self._cancelled = True
             return [Stop(job)]
-        if not any(waiting.key == key for waiting in self._waiting):
-            return []
-        self._waiting = [waiting for waiting in self._waiting if waiting.key != key]
+        self._queue.remove(found.entry)
+        self._forget(found)
         return [Tell(session, _cancelled(job)), *self._tell_places()]
 
     def worker_ready(self) -> list[Action]:
@@ -145,7 +166,7 @@ class Scheduler:
     def worker_lost(self) -> list[Action]:
         """The running job is answered, not tried again: it may be what killed the worker."""
         self._ready = False
-        job, self._running = self._running, None
+        job = self._end_running()
         if job is None:
             return []
         if self._cancelled:
@@ -166,7 +187,7 @@ class Scheduler:
         if isinstance(message, m.Progress):
             self._progress = message
         if is_final(message):
-            self._running = None
+            self._end_running()
             told += self._next()
         return told
 
@@ -175,34 +196,43 @@ class Scheduler:
         """(session, job) of what the worker has."""
         return self._running.key if self._running is not None else None
 
-    def _all(self) -> Iterable[_Job]:
-        return (*([self._running] if self._running is not None else []), *self._waiting)
+    def _end_running(self) -> _Job | None:
+        job, self._running = self._running, None
+        if job is not None:
+            self._forget(job)
+        return job
+
+    def _forget(self, job: _Job) -> None:
+        mine, name = self._sessions[job.session], job.request.job
+        del mine[name]
+        if not mine:
+            del self._sessions[job.session]
+        self._ids[name] -= 1
+        if not self._ids[name]:
+            del self._ids[name]
 
     def _next(self) -> list[Action]:
         started: list[Action] = []
-        if self._ready and self._running is None and self._waiting:
-            state = (self._waiting, self._turns, self._overtaken)
-            job = _first(*state)
-            self._waiting, self._turns, self._overtaken = _after(*state, job)
+        if self._ready and self._running is None and len(self._queue):
+            entry = self._queue.pop()
+            job = self._sessions[entry.session][entry.job]
             self._running, self._cancelled, self._progress = job, False, None
             started.append(Run(job.request))
         return [*started, *self._tell_places()]
 
     def _tell_places(self) -> list[Action]:
-        """A Progress for each waiting job whose place in the order of running has changed."""
-        places: dict[tuple[str, str], int] = {}
-        state = (self._waiting, self._turns, self._overtaken)
-        while state[0]:
-            job = _first(*state)
-            state = _after(*state, job)
-            places[job.key] = len(places) + 1
-        changed: list[Action] = [
-            Tell(session, m.Progress(job=job, stage="queued", place=place))
-            for (session, job), place in places.items()
-            if self._places.get((session, job)) != place
-        ]
-        self._places = places
+        """A Progress for each job at the head of the queue whose place has changed."""
+        changed: list[Action] = []
+        for place, entry in enumerate(self._queue.first(PLACES_TOLD), 1):
+            job = self._sessions[entry.session][entry.job]
+            if job.place != place:
+                job.place = place
+                changed.append(Tell(job.session, _place(job)))
         return changed
+
+
+def _place(job: _Job) -> m.Progress:
+    return m.Progress(job=job.request.job, stage="queued", place=job.place)
 
 
 def _cancelled(job: str) -> m.Error:

@@ -77,6 +77,8 @@ class Studio:
         elif self._results.was_acknowledged(session, job):
             sentence = "This job was finished and acknowledged: paint again under a new job id."
             self._put(session, m.Error(code="unknown_job", message=sentence, job=job))
+        elif job in self._lives:
+            self._put(session, _taken(job, "a live canvas"))
         else:
             self._do(self._scheduler.submit(session, request))
 
@@ -87,7 +89,13 @@ class Studio:
         self._results.acknowledge(session, job)
 
     def open_live(self, session: str, message: m.LiveOpen) -> None:
-        self._do_live(self._lives.open(session, message))
+        """Jobs and canvases share their ids: by the id the worker's messages find their session."""
+        job = message.job
+        mine = self._results.is_known(session, job)
+        if mine or self._scheduler.holds(job):
+            self._put(session, _taken(job, "a job"))
+        else:
+            self._do_live(self._lives.open(session, message))
 
     def change_live(self, session: str, message: Change) -> None:
         self._do_live(self._lives.change(session, message))
@@ -192,6 +200,11 @@ class Studio:
     def _tell_all(self, message: m.Message) -> None:
         for outbox, _ in self._clients.values():
             outbox.put(message)
+
+
+def _taken(job: str, by: str) -> m.Error:
+    sentence = f"job is the id of {by}: each job and each live canvas has a new id."
+    return m.Error(code="invalid_field", message=sentence, job=job, field="job")
 
 
 def _tells(action: Action, message: m.Message) -> bool:

@@ -161,6 +161,68 @@ def test_a_job_that_kills_its_worker_is_not_tried_again(make_server):
     assert server.log.count("starts") == 4  # two workers, two jobs
 
 
+def test_an_id_that_a_job_holds_opens_no_canvas_and_the_job_is_answered(make_server):
+    server = make_server()
+    with server.client() as owner, server.client() as other:
+        request, waiting = generate("slow=20", steps=50), generate()
+        owner.send(request)
+        owner.send(waiting)
+        wait_for(owner, lambda event: isinstance(event, m.Progress) and event.step > 0)
+        for job in (request.job, waiting.job):
+            other.send(m.LiveOpen(job=job, model="instant", area=m.Size(8, 8)))
+            refused = wait_for(other, lambda event: isinstance(event, m.Error))
+            assert (refused.code, refused.field, refused.job) == ("invalid_field", "job", job)
+        owner.send(m.Cancel(job=request.job))
+        with pytest.raises(RemoteError) as cancelled:
+            owner.until_final(request.job)
+        assert cancelled.value.code == "cancelled"
+        assert len(owner.until_final(waiting.job)) == 1
+        about = {getattr(event, "job", None) for event in drain(other)}
+        assert not about & {request.job, waiting.job}
+    assert paints(server)
+
+
+def test_an_id_that_a_canvas_holds_is_no_job_and_the_canvas_goes_on(make_server):
+    server = make_server()
+    with server.client() as owner, server.client() as other:
+        worker_pid(owner)
+        job, area = new_job(), m.Size(8, 8)
+        owner.send(m.LiveOpen(job=job, model="instant", area=area))
+        picture = Image(8, 8, "rgba8", bytes(256))
+        owner.send(m.LiveFrame(job=job, revision=1, base=0, x=0, y=0, picture=picture))
+        wait_for(owner, lambda event: isinstance(event, m.LiveResult))
+        annotate = m.Annotate(job=job, kind="canny", picture=picture)
+        for request in (generate(job=job), annotate):
+            other.send(request)
+            refused = wait_for(other, lambda event: isinstance(event, m.Error))
+            assert (refused.code, refused.field, refused.job) == ("invalid_field", "job", job)
+        owner.send(m.LiveFrame(job=job, revision=2, base=0, x=0, y=0, picture=picture))
+        wait_for(owner, lambda event: isinstance(event, m.LiveResult) and event.revision == 2)
+        owner.send(m.LiveClose(job=job))
+        wait_for(owner, lambda event: isinstance(event, m.LiveClosed))
+    assert paints(server)
+
+
+def test_the_id_of_a_lost_canvas_or_a_finished_job_is_refused_in_its_own_session(make_server):
+    server = make_server()
+    with server.client() as client:
+        worker_pid(client)
+        done, session, job = generate(), client.welcome.session, new_job()
+        client.send(done)
+        client.until_final(done.job)
+        client.send(m.LiveOpen(job=done.job, model="instant", area=m.Size(8, 8)))
+        refused = wait_for(client, lambda event: isinstance(event, m.Error))
+        assert (refused.code, refused.field) == ("invalid_field", "job")
+        client.send(m.LiveOpen(job=job, model="instant", area=m.Size(64, 64), prompt="slow=300"))
+        picture = Image(64, 64, "rgba8", bytes(4 * 64 * 64))
+        client.send(m.LiveFrame(job=job, revision=1, base=0, x=0, y=0, picture=picture))
+    with server.client(session) as back:
+        back.send(generate(job=job, model="nope"))
+        ended = wait_for(back, lambda event: isinstance(event, m.Error) and event.job == job)
+        assert ended.code in ("invalid_field", "unknown_model")
+    assert paints(server)
+
+
 @pytest.mark.parametrize(
     ("prompt", "code"), [("memory", "out_of_memory"), ("nan", "bad_output"), ("raise", "internal")]
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from harness import generate, new_job
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
-from velatura.server.scheduler import MOST_OVERTAKES, Run, Scheduler, Stop, Tell, is_final
+from velatura.server.fair_queue import MOST_OVERTAKES, Entry, FairQueue
+from velatura.server.scheduler import PLACES_TOLD, Run, Scheduler, Stop, Tell, is_final
 
 
 def ready() -> Scheduler:
@@ -190,6 +193,115 @@ def test_somebody_who_comes_back_hears_where_each_job_stands():
         m.Progress(job=waiting.job, stage="queued", place=2),
         progress,
     ]
+
+
+def test_a_place_far_back_is_told_once_when_the_job_comes_and_again_near_the_head():
+    scheduler = ready()
+    running, *waiting = [generate() for _ in range(PLACES_TOLD + 3)]
+    scheduler.submit("a", running)
+    places = [
+        next(a.message.place for a in scheduler.submit("a", one) if a.message.job == one.job)
+        for one in waiting
+    ]
+    assert places == list(range(1, PLACES_TOLD + 3))
+    told = {a.message.job: a.message.place for a in finish(scheduler, running.job)[2:]}
+    assert told == {one.job: place for place, one in enumerate(waiting[1 : PLACES_TOLD + 1], 1)}
+
+
+def test_so_many_jobs_of_all_sessions_wait_and_one_more_is_told_why_it_cannot():
+    scheduler = Scheduler(most_waiting=3)
+    for session in "abc":
+        scheduler.submit(session, generate())
+    extra = generate()
+    (told,) = scheduler.submit("d", extra)
+    assert (told.session, told.message.code, told.message.job) == ("d", "rate_limited", extra.job)
+    assert told.message.message.startswith("3 jobs wait here already")
+
+
+def test_many_cancelled_jobs_do_not_put_a_session_behind_the_others():
+    scheduler, running = ready(), generate()
+    scheduler.submit("a", running)
+    regretted = [generate() for _ in range(20)]
+    for request in regretted:
+        scheduler.submit("a", request)
+    mine, theirs = generate(), [generate() for _ in range(3)]
+    scheduler.submit("a", mine)
+    for request in theirs:
+        scheduler.submit("b", request)
+    for request in regretted:
+        scheduler.cancel("a", request.job)
+    ran = order_of_running(scheduler, running.job)
+    assert ran == [running.job, theirs[0].job, mine.job, theirs[1].job, theirs[2].job]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.booleans(), st.integers(0, 2)),
+        min_size=1,
+        max_size=60,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_every_place_is_the_one_at_which_the_job_then_runs(steps):
+    """steps: (session, interactive, how many run after it has come)."""
+    queue, waiting = FairQueue(), []
+    for number, (session, interactive, taken) in enumerate(steps):
+        waiting.append(Entry(session, str(number), interactive))
+        queue.add(waiting[-1])
+        for _ in range(min(taken, len(queue) - 1)):
+            waiting.remove(queue.pop())
+        if number % 7 == 3:
+            queue.remove(waiting.pop(len(waiting) // 2))
+        if not waiting:
+            continue
+        first = list(queue.first(len(waiting)))
+        assert [queue.place(entry) for entry in first] == list(range(1, len(waiting) + 1))
+    places = {entry: queue.place(entry) for entry in waiting}
+    ran = [queue.pop() for _ in range(len(queue))]
+    assert ran == sorted(waiting, key=places.__getitem__)
+
+
+def lines_run(call) -> int:
+    """How many lines of Python ``call`` runs: a count of work that no machine's speed changes."""
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def work_at(waiting: int) -> dict[str, int]:
+    """Lines run by each event of the queue while ``waiting`` jobs of 60 a session wait."""
+    scheduler = Scheduler(most_waiting=waiting + 10)
+    scheduler.worker_ready()
+    running = generate()
+    scheduler.submit("first", running)
+    jobs = [generate(variants=1 + number % 2) for number in range(waiting)]
+    for number, request in enumerate(jobs):
+        scheduler.submit(str(number // 60), request)
+    new, middle = generate(), waiting // 2
+    return {
+        "submit": lines_run(lambda: scheduler.submit("new", new)),
+        "cancel": lines_run(lambda: scheduler.cancel(str(middle // 60), jobs[middle].job)),
+        "finish": lines_run(lambda: finish(scheduler, running.job)),
+        "welcome": lines_run(lambda: (scheduler.jobs("new"), scheduler.standing("new"))),
+    }
+
+
+def test_an_event_of_the_queue_costs_hardly_more_with_10_000_jobs_than_with_100():
+    few, many = work_at(120), work_at(10_000)
+    assert {name: many[name] < 1.5 * few[name] + 60 for name in few} == dict.fromkeys(few, True), (
+        few,
+        many,
+    )
 
 
 class Queue(RuleBasedStateMachine):
