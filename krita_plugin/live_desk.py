@@ -5,7 +5,6 @@ Everything here exists only while Live is on; switched off, it leaves no timer, 
 
 from __future__ import annotations
 
-import gc
 import time
 import uuid
 from collections.abc import Callable
@@ -58,7 +57,6 @@ class LiveDesk(QtCore.QObject):
         self._on = self._is_connected = False
         self._source: LiveSource | None = None
         self._view: View | None = None
-        self._is_warm = False
         self._blocked = ""
         self._stale = True
         self._sight: Any = None  # what the last look at the layers was made for
@@ -97,7 +95,6 @@ class LiveDesk(QtCore.QObject):
     def switch(self, on: bool) -> None:
         if on and not self._on:
             self._on = True
-            self._warm_up()
             self._error = ""
             self._policy = LivePolicy()
             self._panel.live.show_on()
@@ -119,14 +116,6 @@ class LiveDesk(QtCore.QObject):
             self._panel.live_options.unpin()
             self._scope = Scope()
             self._panel.live.show_off()
-
-    def _warm_up(self) -> None:
-        """Python's full garbage collection walks everything that Krita's plugins hold: 10 ms in the
-        middle of a stroke. What is there before the first one stays out of it from now on."""
-        if not self._is_warm:
-            self._is_warm = True
-            gc.collect()
-            gc.freeze()
 
     def _pause(self, on: bool) -> None:
         if not self._on:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from dataclasses import replace
 from typing import Any
@@ -42,10 +41,6 @@ _SAID_FOR = 2000
 class Docker(DockWidget):
     def __init__(self) -> None:
         super().__init__()
-        # No garbage collection walks all modules of all plugins again: 20 ms when live begins. Once:
-        # what closed windows leave must stay in sight of it.
-        if not gc.get_freeze_count():
-            gc.freeze()
         self.setWindowTitle("Velatura")
         self._chosen, wrong = preferences.load(data_folder())
         self.panel = Panel(Memory.from_json(_read(_MEMORY), self._chosen.memory), self)
