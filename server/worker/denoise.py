@@ -224,8 +224,10 @@ def _inputs(
         return {"image": latents, "depth_map": ground.depth}
     if loaded.extra != "inpaint":
         return {"image": latents}
+    assert ground.picture is not None, "a UNet with inpaint channels is shown a picture"
     return {
-        "image": ground.picture,
+        # In 0..1: of anything else diffusers guesses the range, by whether it holds a dark value.
+        "image": ground.picture / 2 + 0.5,
         "mask_image": ground.hole,
         "height": plan.size.height,
         "width": plan.size.width,
