@@ -237,7 +237,7 @@ def instead(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[No
 
 def through(unet: torch.nn.Module, run: Pass) -> AbstractContextManager[None]:
     """While inside, what diffusers' pipelines ask of ``unet`` goes through ``run``, where it can."""
-    own, is_running = unet.forward, False
+    own = unet.forward
 
     def forward(
         sample: torch.Tensor,
@@ -246,18 +246,14 @@ def through(unet: torch.nn.Module, run: Pass) -> AbstractContextManager[None]:
         return_dict: bool = True,
         **more: Any,
     ) -> Any:
-        nonlocal is_running
         asked = {name: value for name, value in more.items() if value is not None}
-        # ``run`` may itself run the UNet, to record it.
-        if is_running or return_dict or not asked.keys() <= _KNOWN:
+        if return_dict or not asked.keys() <= _KNOWN:
             return own(sample, timestep, encoder_hidden_states, return_dict=return_dict, **more)
         residuals = [*asked[_DOWN], asked[_MIDDLE]] if _DOWN in asked else []
         given = Given(sample, timestep, encoder_hidden_states, asked.get(_LABELS, {}), residuals)
-        is_running = True
-        try:
+        # ``run`` may itself run the UNet, to record it: as it is, whatever stands around this.
+        with instead(unet, own):
             return (run(given),)
-        finally:
-            is_running = False
 
     return instead(unet, forward)
 

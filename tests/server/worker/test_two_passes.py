@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -149,6 +150,31 @@ def test_every_pass_stays_inside_the_selection(
     assert (after[selection > 0] != below[selection > 0]).any()
     # The same seed, the same pixels.
     assert (painted(engine, request) == layer).all()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"action": "refine", "strength": 0.45, "steps": 8},
+        {"action": "refine", "strength": 0.45, "steps": 8, "guidance": 1.0},
+        {"action": "refine", "strength": 0.45, "steps": 8, "controls": (Control(kind="line"),)},
+        {"action": "fill", "steps": 3},
+        {"action": "generate", "steps": 3, "variants": 2},
+    ],
+    ids=["tiles alone", "unguided tiles", "tiles with control", "fill", "variants"],
+)
+def test_a_large_canvas_is_painted_by_a_warm_engine_as_by_a_new_one(
+    tiny_folder: Path, how: dict[str, Any]
+) -> None:
+    """From a model's second job on its passes are recorded, whatever the first one was."""
+    large = ask(scenery(SIDE, SIDE), **{**FULL, **how})
+    expected = painted(make_tiny_engine(tiny_folder), large)
+    warm = make_tiny_engine(tiny_folder)
+    painted(warm, ask(scenery(64, 64), steps=1))
+    assert (painted(warm, large) == expected).all()
+    # Recorded without tiles, and then with them.
+    painted(warm, ask(scenery(64, 64), steps=1))
+    assert (painted(warm, large) == expected).all()
 
 
 def test_a_variant_alone_is_the_variant_among_others(engine: Engine) -> None:
