@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velatura.models.distilled import FewSteps
+from velatura.models.families.denoiser import Denoiser
 from velatura.models.weights import Header
 
 if TYPE_CHECKING:
@@ -73,6 +75,11 @@ class Loaded:
     tokenizer_2: CLIPTokenizer | None = None
     text_encoder_2: CLIPTextModelWithProjection | None = None
 
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        """What sampling sees of it, by plain calls of its network."""
+        return self.family.make_denoiser(self, None)
+
     @property
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of its weights: the same on every machine.
@@ -97,6 +104,7 @@ class Family:
     detect_file  the same for the header of a single file
     load      (name, path, found, device, dtype, progress) -> Loaded, with an empty digest; raises
               ModelError with one sentence when a part is broken
+    make_denoiser  (loaded, an accelerated pass of its network or None) -> its denoiser
     """
 
     name: str
@@ -111,3 +119,4 @@ class Family:
     detect: Callable[[Path, str], Found | None]
     detect_file: Callable[[Header], Found | None]
     load: Callable[[str, Path, Found, torch.device, torch.dtype, ReportProgress], Loaded]
+    make_denoiser: Callable[[Loaded, Callable[..., torch.Tensor] | None], Denoiser]

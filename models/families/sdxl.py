@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from velatura.models.families import single, unet
+from velatura.models.families import single
 from velatura.models.families.base import Family, Found, Loaded
+from velatura.models.families.unet import parts as unet
 from velatura.models.weights import Header
 from velatura.protocol.messages import ACTIONS
 
@@ -53,4 +54,5 @@ SDXL = Family(
     detect=detect,
     detect_file=detect_file,
     load=load,
+    make_denoiser=unet.make_denoiser,
 )

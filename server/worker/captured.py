@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
-from velatura.server.worker.passes import Given, tensors_of, with_tensors
+from velatura.models.families.unet.call import Given, tensors_of, with_tensors
 
 # Given -> (runs the same again, what that writes its output to).
 Capture = Callable[[Given], tuple[Callable[[], object], torch.Tensor]]

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from velatura.models.families.unet.call import Given, Pass, plain
 from velatura.server.worker.captured import Captured, rehearsal
 from velatura.server.worker.incremental import Incremental
-from velatura.server.worker.passes import Given, Pass, plain
 from velatura.server.worker.warm import Stage, Warmed
 
 # Passes before a capture: libraries choose their kernels and take their workspaces in the first ones.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
+from velatura.models.families.denoiser import Denoiser, Text
+from velatura.models.families.unet.call import Pass
 from velatura.models.few_step import has_few_step, make_live_unet
 from velatura.models.library import Library
 from velatura.models.lora_weights import worn
@@ -46,22 +48,19 @@ from velatura.server.worker.live_canvas import LiveCanvas
 from velatura.server.worker.live_plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
-from velatura.server.worker.passes import Pass, through
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.quick import live_multiple, quick, quick_ends, quick_job, quick_net
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
-from velatura.server.worker.runs import Tools
+from velatura.server.worker.runs import Tools, Variant
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
-from velatura.server.worker.text import Prompts, Text, embed, read_prompt, read_prompts, whole
-from velatura.server.worker.vae import make_preview
+from velatura.server.worker.text import Prompts, embed, read_prompt, read_prompts, whole
 from velatura.server.worker.warm import Warmed, load_weights
 
 # The kind of what stands on the shelf for live painting.
 _FEW_STEP = "few-step"
-_PREVIEWS_KEPT = 8
 _TEXTS_KEPT = 64
 
 
@@ -95,7 +94,6 @@ class Engine:
         self._checkpoints = CheckpointsInMemory(library, self._shelf, device, dtype)
         self._controls = ControlsInMemory(library, self._shelf, device)
         self._addons = AddOnsInMemory(self._shelf)
-        self._previews = Lru(_PREVIEWS_KEPT)
         self._texts = Lru(_TEXTS_KEPT)
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
@@ -219,9 +217,8 @@ class Engine:
         ready = [self._addons.get(one, loaded, loading(report)) for one in named]
         tools = Tools(
             loaded=loaded,
-            dressed=lambda variant: self._dressed(loaded, ready[variant], skip),
+            variant=lambda variant: self._variant(loaded, ready[variant], skip),
             named=lambda variant: {"addons": list(ready[variant].recipe)},
-            preview=self._previews.get(loaded.name, lambda: make_preview(loaded)),
             control_map=self._controls.map,
             control_nets=[
                 self._controls.net(request.model, c.kind, loaded.dtype, report)
@@ -268,9 +265,18 @@ class Engine:
             for c in settings.controls
         ]
         skip = skipped(settings.clip_skip, loaded)
-        with self._dressed(loaded, ready, skip) as (embed, _):
+        with self._variant(loaded, ready, skip) as variant:
             tools = make_live_tools(
-                settings, plan, loaded, unet, run, ends, prompts, nets, embed, self._controls.map
+                settings,
+                plan,
+                loaded,
+                unet,
+                run,
+                ends,
+                prompts,
+                nets,
+                variant.encode,
+                self._controls.map,
             )
         painter = LivePainter(settings, plan, tools)
         self._painters[settings.job] = painter, self._shelf.in_use
@@ -309,11 +315,8 @@ class Engine:
         return find_named(model, prompts, self._library.addons(), self._library.text_width(model))
 
     @contextmanager
-    def _dressed(
-        self, loaded: Loaded, ready: Ready, skip: int
-    ) -> Iterator[tuple[Callable[[Parsed], Text], str]]:
-        """(what encodes a prompt, cached; a sentence or none), with what the prompts name."""
-
+    def _variant(self, loaded: Loaded, ready: Ready, skip: int) -> Iterator[Variant]:
+        """The model with what the prompts name, while the context lasts."""
         stamp = self._library.stamp(loaded.name)
 
         def encode(parsed: Parsed) -> Text:
@@ -322,21 +325,21 @@ class Engine:
                 lambda: embed(parsed, loaded, skip=skip, words=ready.words),
             )
 
-        with worn(loaded, ready.loras), self._replayed(loaded, ready):
-            yield encode, ready.note
+        with worn(loaded, ready.loras):
+            yield Variant(self._denoiser(loaded, ready), encode, ready.note)
 
-    def _replayed(self, loaded: Loaded, ready: Ready) -> AbstractContextManager[None]:
-        """A UNet's passes are recorded or prepared the second time that they are wanted.
+    def _denoiser(self, loaded: Loaded, ready: Ready) -> Denoiser:
+        """Passes are recorded or prepared the second time that they are wanted.
 
         Not under LoRAs: they are worn by hooks, which a recording would keep or not see.
         """
         if ready.loras:
-            return nullcontext()
+            return loaded.denoiser
         if loaded.name not in self._quick:
             self._quick[loaded.name] = None
-            return nullcontext()
+            return loaded.denoiser
         run = self._quick[loaded.name] = self._quick[loaded.name] or quick_job(loaded.unet)
-        return through(loaded.unet, run) if run else nullcontext()
+        return loaded.family.make_denoiser(loaded, run) if run else loaded.denoiser
 
     def _forget(self, key: Key) -> None:
         """Drop what holds what leaves: a live canvas begins anew."""
@@ -352,7 +355,6 @@ class Engine:
             if isinstance(its := self._quick.pop(name, None), Warmed):
                 its.close()
             self._ends.pop(name, None)
-            self._previews.drop(name)
             for other in tuple(self._shelf):
                 if other[1] == name:
                     self._shelf.drop(other)
@@ -370,7 +372,6 @@ class Engine:
         traceback.clear_frames(error.__traceback__)
         caches: tuple[Any, ...] = (
             self._shelf,
-            self._previews,
             self._texts,
             self._addons,
             self._passes,

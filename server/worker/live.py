@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from velatura.models.families.base import Loaded
+from velatura.models.families.denoiser import Text
+from velatura.models.families.unet.call import Pass
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import LiveOpen
 from velatura.protocol.region import Rect
@@ -28,11 +30,10 @@ from velatura.server.worker.live_plan import (
     source_rect,
     to_model_rect,
 )
-from velatura.server.worker.passes import Pass
 from velatura.server.worker.pixels import to_array
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.text import Prompts, Text, embed_both
+from velatura.server.worker.text import Prompts, embed_both
 from velatura.server.worker.warm import Warmed
 
 # What each step continues with, as gamma of Zheng et al. 2024: at 1 LCM draws the canvas's noise for it

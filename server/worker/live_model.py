@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from velatura.models.families.base import Loaded
+from velatura.models.families.unet.call import GUIDANCE, Given, Guide, Pass
+from velatura.models.families.unet.denoiser import guidance_embedding
 from velatura.protocol.region import Rect, Size
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.incremental import Incremental, layers_of
@@ -22,8 +24,7 @@ from velatura.server.worker.live_plan import (
     times,
 )
 from velatura.server.worker.memory import free_memory
-from velatura.server.worker.passes import GUIDANCE, Given, Guide, Pass, Recorded
-from velatura.server.worker.pipelines import guidance_embedding
+from velatura.server.worker.passes import Recorded
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.warm import Warmed
 
@@ -271,7 +272,9 @@ class LiveModel:
             sizes = torch.tensor([[height, width, 0, 0, height, width]] * count)
             labels = {"text_embeds": tools.pooled, "time_ids": sizes.to(tools.pooled)}
         if tools.unet.config.time_cond_proj_dim is not None:
-            told = guidance_embedding(tools.unet, max(1.0, self._guidance))
+            told = guidance_embedding(
+                max(1.0, self._guidance), tools.unet.config.time_cond_proj_dim
+            )
             labels[GUIDANCE] = told.to(tools.loaded.device, tools.loaded.dtype)
         return labels
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from velatura.models.families.denoiser import Words
 from velatura.protocol.messages import Generate, Result
 from velatura.protocol.region import Rect
+from velatura.server.worker.denoise import OnStep
 from velatura.server.worker.finish import cut_layer
 from velatura.server.worker.masks import OPAQUE, bounds
 from velatura.server.worker.pixels import resize, to_image
@@ -40,21 +42,23 @@ def paint(
     report.stage("preparing")
     first = first_pass(request, plan, scene, tools, report)
     second_pass = make_second_pass(request, first, tools, report) if plan.finer else None
-    recipe = make_recipe(request, plan, tools.loaded)
+    loaded = tools.loaded
+    recipe = make_recipe(request, plan, loaded)
     for variant in range(request.variants):
         steps = _Steps(request, plan, variant, tools, report)
         seed = request.seed_of(variant)
         last = first
-        with tools.dressed(variant) as (embed, remark):
-            prompt, negative = embed_both(prompts[variant], plan.guided, embed)
-            for note in (remark, *(text.note for text in (prompt, negative) if text)):
+        with tools.variant(variant) as now:
+            prompt, negative = embed_both(prompts[variant], plan.guided, now.encode)
+            for note in (now.note, *(text.note for text in (prompt, negative) if text)):
                 report.note(note)
-            latents = run(first, tools, prompt, negative, seed, steps.watch(first), steps.check)
+            words = Words(prompt, negative, request.guidance)
+            latents = run(first, tools, now, words, seed, steps.watch(first), steps.check)
             if second_pass is not None:
-                last = second_pass(settle(latents, first, tools.loaded, is_last=False))
-                latents = run(last, tools, prompt, negative, seed, steps.watch(last), steps.check)
+                last = second_pass(settle(latents, first, loaded.denoiser, is_last=False))
+                latents = run(last, tools, now, words, seed, steps.watch(last), steps.check)
         steps.finish(_STEPS_PART)
-        rgb = settle(latents, last, tools.loaded, is_last=True)
+        rgb = settle(latents, last, loaded.denoiser, is_last=True)
         steps.finish(1.0)
         told = {**recipe, **tools.named(variant)}
         emit(result(last.request, variant, rgb, last.scene.composite, told))
@@ -72,16 +76,16 @@ class _Steps:
     done: float = 0.0
     step: int = 0
 
-    def watch(self, one: Pass) -> Callable[[int, Callable[[], torch.Tensor]], None]:
+    def watch(self, one: Pass) -> OnStep:
         """What to call after each step of ``one``, with the steps done and the prediction."""
         all_passes = list(passes(self.plan))
         work = sum(each.work for each in all_passes)
         before = all_passes[: all_passes.index(one.plan)]
         begun, steps_before = sum(each.work for each in before), sum(each.run for each in before)
         shown = bounds(one.scene.composite)
-        region = one.request.region
+        region, preview = one.request.region, self.tools.loaded.denoiser.preview
 
-        def on_step(done: int, predict: Callable[[], torch.Tensor]) -> None:
+        def on_step(done: int, denoised: torch.Tensor) -> None:
             self.step = steps_before + done
             self.done = _STEPS_PART * (begun + one.plan.work * done / one.plan.run) / work
             self.check()
@@ -90,7 +94,7 @@ class _Steps:
                     self.variant,
                     self.step,
                     replace(shown, x=shown.x + region.x, y=shown.y + region.y),
-                    lambda: _preview(self.tools.preview(predict()), one.scene, shown, one.plan),
+                    lambda: _preview(preview(denoised), one.scene, shown, one.plan),
                 )
 
         self.step, self.done = steps_before, _STEPS_PART * begun / work

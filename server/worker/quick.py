@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from velatura.models.families.unet.call import Pass, plain
+from velatura.models.families.unet.union import UnionNet, is_union
 from velatura.server.worker import cuda
 from velatura.server.worker.incremental import Incremental
 from velatura.server.worker.live_plan import EVEN_PIXELS
-from velatura.server.worker.passes import Pass, Recorded, RecordedParts, plain
-from velatura.server.worker.union import UnionNet, is_union
+from velatura.server.worker.passes import Recorded, RecordedParts
 
 # Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
 _SMALL = 50_000_000

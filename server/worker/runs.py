@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from velatura.models.families.base import Loaded
+from velatura.models.families.denoiser import ControlInput, Denoiser, Shown, Text, Words
+from velatura.models.families.unet.union import is_union
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import Control, Generate
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect
-from velatura.server.worker.denoise import Condition, Conditioning, Ground, OnStep, denoise
+from velatura.server.worker.denoise import InitLatents, OnStep, denoise
 from velatura.server.worker.depth import depth_of
 from velatura.server.worker.finish import (
     bleed,
@@ -43,27 +45,36 @@ from velatura.server.worker.plan import JobPlan
 from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.report import Reporter
 from velatura.server.worker.scene import Scene, continued, make_scene
-from velatura.server.worker.text import Text
-from velatura.server.worker.union import UnionNet, is_union
-from velatura.server.worker.vae import decode, encode, to_tensor
 
 # From this value of the denoise mask on, a model that is shown a hole is shown one.
 _FREE = 0.5
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A model as one variant uses it, with the LoRAs and embeddings that its prompts name.
+
+    denoiser  may be accelerated
+    encode    encodes a prompt, cached
+    note      a sentence for the painter, or none
+    """
+
+    denoiser: Denoiser
+    encode: Callable[[Parsed], Text]
+    note: str
+
+
+@dataclass(frozen=True)
 class Tools:
     """What a job needs of the engine: a model in memory, its ControlNets, and cached functions.
 
-    dressed  gives, for a variant, what encodes its prompts, and a sentence or none; while it lasts
-             the model acts as with the LoRAs that the variant names
-    named    what the recipe of a variant says of these
+    variant  gives the model as a variant uses it; LoRAs are applied while the context lasts
+    named    the add-ons that the recipe of a variant tells
     """
 
     loaded: Loaded
-    dressed: Callable[[int], AbstractContextManager[tuple[Callable[[Parsed], Text], str]]]
+    variant: Callable[[int], AbstractContextManager[Variant]]
     named: Callable[[int], dict[str, Any]]
-    preview: Callable[[torch.Tensor], np.ndarray]
     control_map: Callable[[str, np.ndarray, bool], np.ndarray]
     control_nets: Sequence[torch.nn.Module]
 
@@ -74,7 +85,7 @@ class Pass:
 
     request     the job's, cut to that part
     controls    the ControlNets with their maps
-    ground      what the noise is laid over
+    init        what the noise is laid over
     round_trip  the picture that it starts from, through the autoencoder alone; None where it does
                 not start from one
     """
@@ -82,8 +93,8 @@ class Pass:
     request: Generate
     plan: JobPlan
     scene: Scene
-    controls: Sequence[Condition]
-    ground: Ground
+    controls: Sequence[ControlInput]
+    init: InitLatents
     round_trip: np.ndarray | None
 
 
@@ -124,27 +135,28 @@ def make_second_pass(
 def run(
     one: Pass,
     tools: Tools,
-    prompt: Text,
-    negative: Text | None,
+    variant: Variant,
+    words: Words,
     seed: int,
     on_step: OnStep,
     check: Callable[[], None],
 ) -> torch.Tensor:
-    """The latents that the model paints; raises JobError and what ``on_step`` and ``check`` raise."""
-    request, loaded = one.request, tools.loaded
-    conditioning = Conditioning(prompt, negative, request.guidance, one.controls)
-    scheduler = make_scheduler(request.sampler, loaded.scheduler_config, trailing=loaded.few_steps)
-    return denoise(loaded, one.plan, scheduler, one.ground, conditioning, seed, on_step, check)
+    """Sample the latents of one pass; raises JobError and what ``on_step`` and ``check`` raise."""
+    sampler, loaded = one.request.sampler, tools.loaded
+    scheduler = make_scheduler(sampler, loaded.scheduler_config, trailing=loaded.few_steps)
+    return denoise(
+        variant.denoiser, one.plan, scheduler, one.init, words, one.controls, seed, on_step, check
+    )
 
 
-def settle(latents: torch.Tensor, one: Pass, loaded: Loaded, *, is_last: bool) -> np.ndarray:
+def settle(latents: torch.Tensor, one: Pass, denoiser: Denoiser, *, is_last: bool) -> np.ndarray:
     """Latents -> what they show in the region: (H, W, 3), uint8 of the layer where ``is_last``.
 
     Else float32 in about 0..1, as the next pass sees it. Raises JobError (``bad_output``).
     """
     plan, scene, request = one.plan, one.scene, one.request
     height, width = scene.area.shape
-    painted = decode(latents, loaded)
+    painted = denoiser.decode(latents)
     check_output(painted)
     same = None
     if one.round_trip is not None:
@@ -177,29 +189,29 @@ def settle(latents: torch.Tensor, one: Pass, loaded: Loaded, *, is_last: bool) -
 
 def _guides(
     request: Generate, plan: JobPlan, scene: Scene, tools: Tools, report: Reporter
-) -> tuple[Sequence[Condition], torch.Tensor | None]:
+) -> tuple[Sequence[ControlInput], torch.Tensor | None]:
     """What leads the pass: ControlNets, or the depth that a depth model is shown."""
     loaded = tools.loaded
     if loaded.extra != "depth":
         return _controls(request, plan, scene, tools, report), None
     depth, note = depth_of(request, plan, scene, loaded.estimate_depth, tools.control_map)
     report.note(note)
-    return (), depth.to(loaded.device, loaded.dtype)
+    return (), depth
 
 
 def _grounded(
     request: Generate,
     plan: JobPlan,
     scene: Scene,
-    controls: Sequence[Condition],
+    controls: Sequence[ControlInput],
     depth: torch.Tensor | None,
     tools: Tools,
 ) -> Pass:
-    ground = replace(_ground(plan, scene, tools.loaded), depth=depth)
+    init = _init_latents(plan, scene, tools.loaded, depth)
     round_trip = None
-    if plan.start == "source" and ground.source is not None:
-        round_trip = decode(ground.source, tools.loaded)
-    return Pass(request, plan, scene, controls, ground, round_trip)
+    if plan.start == "source" and init.source is not None:
+        round_trip = tools.loaded.denoiser.decode(init.source)
+    return Pass(request, plan, scene, controls, init, round_trip)
 
 
 def _cut_request(request: Generate, part: Rect) -> Generate:
@@ -223,14 +235,16 @@ def _cut(pixels: np.ndarray, part: Rect) -> np.ndarray:
     return pixels[part.y : part.bottom, part.x : part.right]
 
 
-def _ground(plan: JobPlan, scene: Scene, loaded: Loaded) -> Ground:
-    picture = hole = None
+def _init_latents(
+    plan: JobPlan, scene: Scene, loaded: Loaded, depth: torch.Tensor | None
+) -> InitLatents:
+    denoiser, hole, shown = loaded.denoiser, None, Shown(depth=depth)
     if loaded.extra == "inpaint":
         free = np.ones_like(scene.mask) if plan.start == "noise" else scene.mask >= _FREE
-        picture = to_tensor(scene.seen, loaded)
         hole = torch.from_numpy(free.astype(np.float32))[None, None]
+        shown = Shown(_picture_tensor(scene.seen), hole)
     if plan.start == "noise":
-        return Ground(None, None, None, picture, hole)
+        return InitLatents(None, None, None, shown)
     mask = scene.mask if hole is None else hole[0, 0].numpy()
     start_picture = held_picture = scene.seen
     if plan.start == "extension":
@@ -239,38 +253,30 @@ def _ground(plan: JobPlan, scene: Scene, loaded: Loaded) -> Ground:
         # the object's edge either.
         start_picture = continued(scene.seen, (mask == 0).astype(np.float32))
         held_picture = continued(scene.seen, (mask < 1).astype(np.float32))
-    source = encode(held_picture, loaded)
-    start = source if start_picture is held_picture else encode(start_picture, loaded)
+    source = denoiser.encode(held_picture)
+    start = source if start_picture is held_picture else denoiser.encode(start_picture)
     held = None
     if mask.min() < 1:
-        held = torch.from_numpy(latent_mask(mask))[None, None].to(loaded.device)
-    return Ground(start, source, held, picture, hole)
+        held = torch.from_numpy(latent_mask(mask))[None, None].to(denoiser.device)
+    return InitLatents(start, source, held, shown)
+
+
+def _picture_tensor(picture: np.ndarray) -> torch.Tensor:
+    """(h, w, 3) in 0..1 -> (1, 3, h, w) in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None] * 2 - 1
 
 
 def _controls(
     request: Generate, plan: JobPlan, scene: Scene, tools: Tools, report: Reporter
-) -> list[Condition]:
-    made: list[Condition] = []
-    # Controls of one union that act in the same steps act together.
-    together: dict[tuple[int, float, float], list[tuple[Control, torch.Tensor]]] = {}
+) -> list[ControlInput]:
+    made: list[ControlInput] = []
     for control, net in zip(request.controls, tools.control_nets, strict=True):
+        # A union net is shown 0 where it is to paint, any other -1.
         drawn = _map_of(control, plan, scene, tools, hidden=0 if is_union(net) else -1)
-        if is_union(net):
-            group = together.setdefault((id(net), control.start, control.end), [])
-            group.append((control, drawn))
-            if len(group) == 1:
-                made.append(Condition(net, drawn, 1.0, control.start, control.end))
-        else:
-            made.append(Condition(net, drawn, control.weight, control.start, control.end))
+        kind, weight = control.kind, control.weight
+        made.append(ControlInput(net, drawn, kind, weight, control.start, control.end))
         report.stage("preparing")
-    return [_joined(one, together.get((id(one.net), one.start, one.end))) for one in made]
-
-
-def _joined(one: Condition, group: list[tuple[Control, torch.Tensor]] | None) -> Condition:
-    if group is None:
-        return one
-    net = UnionNet(one.net, [c.kind for c, _ in group], [c.weight for c, _ in group])
-    return replace(one, net=net, map=torch.cat([drawn for _, drawn in group], 1))
+    return made
 
 
 def _map_of(

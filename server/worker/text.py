@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import CLIPTokenizer
 from velatura.models.families.base import Loaded
+from velatura.models.families.denoiser import Text
 from velatura.protocol.messages import Generate, LiveSettings
 from velatura.server.worker import own_words
 from velatura.server.worker.chunks import Chunk, cut_chunks
@@ -33,18 +34,6 @@ class Prompts:
 
     prompt: Parsed
     negative: Parsed
-
-
-@dataclass(frozen=True)
-class Text:
-    """``embeddings`` (1, chunks x tokens, width) in the model's dtype; ``note``: a sentence or none.
-
-    ``pooled`` (1, width): the first chunk as one vector, where the model has a second encoder.
-    """
-
-    embeddings: torch.Tensor
-    note: str
-    pooled: torch.Tensor | None = None
 
 
 def read_prompts(request: Generate) -> list[Prompts]:

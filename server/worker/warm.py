@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import torch
-from velatura.server.worker.passes import Given, Pass, tensors_of
+from velatura.models.families.unet.call import Given, Pass, tensors_of
 
 _log = logging.getLogger("velatura.worker")
 _T = TypeVar("_T")

@@ -13,13 +13,14 @@ from diffusers import AutoencoderTiny, ControlNetModel
 from live_painting import Easel, opened
 from painting import scenery
 from unet_inputs import given
+from velatura.models.families.unet.call import Given, plain
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker import live_model
 from velatura.server.worker.incremental import Incremental, layers_of
 from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import times
-from velatura.server.worker.passes import Given, Recorded, RecordedParts, plain
+from velatura.server.worker.passes import Recorded, RecordedParts
 
 # An odd side: its halves are rounded up.
 HEIGHT, WIDTH = 19, 24

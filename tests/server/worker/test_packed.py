@@ -7,9 +7,10 @@ import torch
 from test_incremental import HEIGHT, PARTS, WHOLE, WIDTH, memory_of, part_of
 from torch.nn import functional
 from unet_inputs import given
+from velatura.models.families.unet.call import plain
 from velatura.server.worker import packed
 from velatura.server.worker.incremental import Incremental
-from velatura.server.worker.passes import Recorded, plain
+from velatura.server.worker.passes import Recorded
 from velatura.server.worker.tidy import tidy
 
 LAID_OUT = "mkldnn::_linear_pointwise"

@@ -11,11 +11,12 @@ import torch
 from checkpoints import make_sd2, put_estimator, put_unet
 from painting import answers, as_image, ask, make_tiny_engine, painted, scenery
 from PIL import Image as Pillow
+from velatura.models.families.denoiser import Shown, Words
 from velatura.models.library import Library
 from velatura.models.samplers import make_scheduler
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control
-from velatura.server.worker.denoise import Conditioning, Ground, denoise
+from velatura.server.worker.denoise import InitLatents, denoise
 from velatura.server.worker.depth import depth_of
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
@@ -23,7 +24,6 @@ from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import parse
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import embed
-from velatura.server.worker.vae import decode, encode
 
 SIDE = 64
 
@@ -73,17 +73,17 @@ def test_generate_gives_the_pixels_of_the_stock_pipeline(folder: Path, sampler: 
     (info,) = Library([], starter=folder).models()
     plan = make_plan(request, info, selected_rect(area_of(request)))
     texts = [embed(parse(text), loaded) for text in ("a red house", "night")]
-    ours = decode(
+    ours = loaded.denoiser.decode(
         denoise(
-            loaded,
+            loaded.denoiser,
             plan,
             make_scheduler(sampler, loaded.scheduler_config),
-            Ground(None, None, None),
-            Conditioning(texts[0], texts[1], 4.0),
+            InitLatents(None, None, None),
+            Words(texts[0], texts[1], 4.0),
+            (),
             7,
             lambda *_: None,
-        ),
-        loaded,
+        )
     )
     stock = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
     stock.set_progress_bar_config(disable=True)
@@ -125,13 +125,15 @@ def test_depth_gives_the_latents_of_the_stock_pipeline(
 
     depth, _ = depth_of(request, plan, scene, loaded.estimate_depth, as_it_is)
     texts = [embed(parse(text), loaded) for text in ("a red house", "night")]
-    source = encode(picture[..., :3].astype(np.float32) / 255, loaded) if strength < 1 else None
+    denoiser = loaded.denoiser
+    source = denoiser.encode(picture[..., :3].astype(np.float32) / 255) if strength < 1 else None
     ours = denoise(
-        loaded,
+        denoiser,
         plan,
         make_scheduler("DDIM", loaded.scheduler_config),
-        Ground(source, source, None, depth=depth),
-        Conditioning(texts[0], texts[1], 4.0),
+        InitLatents(source, source, None, Shown(depth=depth)),
+        Words(texts[0], texts[1], 4.0),
+        (),
         7,
         lambda *_: None,
     )

@@ -20,14 +20,13 @@ from PIL import Image as Pillow
 from velatura.models import library
 from velatura.models.control_nets import UNION_MODES
 from velatura.models.families.base import Loaded
+from velatura.models.families.denoiser import ControlInput, Shown, Words
 from velatura.models.samplers import make_scheduler
-from velatura.server.worker.denoise import Condition, Conditioning, Ground, denoise
+from velatura.server.worker.denoise import InitLatents, denoise
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import parse
 from velatura.server.worker.scene import area_of, selected_rect
 from velatura.server.worker.text import embed
-from velatura.server.worker.union import UnionNet
-from velatura.server.worker.vae import encode, to_tensor
 
 SIDE, STEPS, GUIDANCE = 64, 5, 4.0
 HARD = np.zeros((SIDE, SIDE), np.uint8)
@@ -58,14 +57,14 @@ def in_memory(families: dict[str, Path]) -> dict[str, Loaded]:
     }
 
 
-def ours(loaded: Loaded, ground: Ground, sampler: str, controls: Any = (), **job: Any) -> Any:
+def ours(loaded: Loaded, init: InitLatents, sampler: str, controls: Any = (), **job: Any) -> Any:
     """Finished latents for the words "a red house", not "night", by seed 7."""
     request = ask(scenery(SIDE, SIDE), guidance=GUIDANCE, steps=STEPS, sampler=sampler, **job)
     plan = make_plan(request, _model(loaded), selected_rect(area_of(request)))
     prompt, negative = (embed(parse(text), loaded) for text in ("a red house", "night"))
     scheduler = make_scheduler(sampler, loaded.scheduler_config, trailing=loaded.few_steps)
-    conditioning = Conditioning(prompt, negative, GUIDANCE, controls)
-    return denoise(loaded, plan, scheduler, ground, conditioning, 7, lambda *_: None)
+    words = Words(prompt, negative, GUIDANCE)
+    return denoise(loaded.denoiser, plan, scheduler, init, words, controls, 7, lambda *_: None)
 
 
 def _model(loaded: Loaded) -> Any:
@@ -144,13 +143,13 @@ def by_both(
     parts  more of what the pipeline is made of, asked: more of what it is called with
     """
     action, strength = job
-    source = encode(np.asarray(PICTURE, np.float32) / 255, loaded)
+    source = loaded.denoiser.encode(np.asarray(PICTURE, np.float32) / 255)
     mask = torch.from_numpy((HARD[::8, ::8] > 0).astype(np.float32))[None, None]
     start = None if strength == 1 else source
-    ground = Ground(
+    init = InitLatents(
         start, source if action == "fill" else start, mask if action == "fill" else None
     )
-    made = ours(loaded, ground, sampler, controls, action=action, strength=strength)
+    made = ours(loaded, init, sampler, controls, action=action, strength=strength)
     pipelines = {"generate": "", "refine": "Img2Img", "fill": "Inpaint"}
     pipeline = stock(f"{kind}{pipelines[action]}", loaded, sampler, **(parts or {}))
     generator, more = seeded_generator(), dict(asked or {})
@@ -189,7 +188,7 @@ def test_a_controlnet_gives_the_latents_of_the_stock_pipeline(
     in_memory: dict[str, Loaded], families: dict[str, Path], name: str, job: tuple[str, float]
 ) -> None:
     loaded, net = in_memory[name], make_net(families[name] / "unet").eval()
-    controls = [Condition(net, as_map(lines()), 0.8, 0.0, 0.7)]
+    controls = [ControlInput(net, as_map(lines()), "line", 0.8, 0.0, 0.7)]
     asked = {
         "control_image": Pillow.fromarray(lines()),
         "controlnet_conditioning_scale": 0.8,
@@ -212,8 +211,10 @@ def test_a_union_gives_the_latents_of_the_stock_pipeline(
     loaded = in_memory[name]
     net = diffusers.ControlNetUnionModel.from_pretrained(families[name] / "controlnet-pose").eval()
     maps = [lines(), np.ascontiguousarray(lines().transpose(1, 0, 2))]
-    drawn = torch.cat([as_map(one) for one in maps], 1)
-    controls = [Condition(UnionNet(net, kinds, [0.8, 0.8]), drawn, 1.0, 0.0, 0.7)]
+    controls = [
+        ControlInput(net, as_map(drawn), kind, 0.8, 0.0, 0.7)
+        for kind, drawn in zip(kinds, maps, strict=True)
+    ]
     asked = {
         "control_image": [Pillow.fromarray(one) for one in maps],
         "control_mode": [UNION_MODES[kind] for kind in kinds],
@@ -238,11 +239,12 @@ def test_an_inpainting_model_gives_the_latents_of_the_stock_pipeline(
     loaded = in_memory[name]
     hole = torch.from_numpy((HARD > 0).astype(np.float32))[None, None]
     pixels = np.asarray(PICTURE, np.float32) / 255
-    source, seen = encode(pixels, loaded), to_tensor(pixels, loaded)
-    ground = Ground(None if strength == 1 else source, None, None, seen, hole)
+    source = loaded.denoiser.encode(pixels)
+    seen = 2 * torch.from_numpy(pixels).permute(2, 0, 1)[None] - 1
+    init = InitLatents(None if strength == 1 else source, None, None, Shown(seen, hole))
     net = make_net(families[name] / "unet").eval()
-    controls = [Condition(net, as_map(lines()), 0.8, 0.0, 1.0)] if guided else ()
-    made = ours(loaded, ground, "Euler", controls, action="fill", strength=strength)
+    controls = [ControlInput(net, as_map(lines()), "line", 0.8)] if guided else ()
+    made = ours(loaded, init, "Euler", controls, action="fill", strength=strength)
     kind = "ControlNetInpaint" if guided else "Inpaint"
     pipeline = stock(kind, loaded, "Euler", **({"controlnet": net} if guided else {}))
     generator = seeded_generator()
@@ -278,16 +280,17 @@ def test_an_inpainting_model_is_shown_a_bright_picture_as_it_is(
     loaded = in_memory[name]
     bright = 0.5 + np.asarray(PICTURE, np.float32) / 255 / 2
     hole = torch.from_numpy((HARD > 0).astype(np.float32))[None, None]
-    ground = Ground(None, None, None, to_tensor(bright, loaded), hole)
+    seen = 2 * torch.from_numpy(bright).permute(2, 0, 1)[None] - 1
+    init = InitLatents(None, None, None, Shown(seen, hole))
     net = make_net(families[name] / "unet").eval()
-    controls = [Condition(net, as_map(lines()), 0.8, 0.0, 1.0)] if guided else ()
+    controls = [ControlInput(net, as_map(lines()), "line", 0.8)] if guided else ()
     shown: list[torch.Tensor] = []
     seeing = loaded.vae.encoder.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
     try:
-        ours(loaded, ground, "Euler", controls, action="fill", strength=1.0)
+        ours(loaded, init, "Euler", controls, action="fill", strength=1.0)
     finally:
         seeing.remove()
-    kept = to_tensor(bright, loaded) * (hole < 0.5)
+    kept = seen * (hole < 0.5)
     assert len(shown) == 1
     assert torch.allclose(shown[0], kept, atol=1e-6)
 

@@ -24,6 +24,7 @@ from painting import (
     scenery,
 )
 from test_plan import a_model
+from velatura.models.families.denoiser import ControlInput, Prediction, Step, Text, Words
 from velatura.models.library import STARTER
 from velatura.protocol.messages import Control, Preview, Progress
 from velatura.protocol.region import Rect, Size
@@ -32,7 +33,8 @@ from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import Cancelled
 from velatura.server.worker.plan import JobPlan, make_plan, make_tiles, passes, with_detail
 from velatura.server.worker.runs import Pass, run
-from velatura.server.worker.tiles import tiled
+from velatura.server.worker.sample.loop import Under
+from velatura.server.worker.sample.tiled import Tiled
 
 # The tiny model paints 64 x 64 best.
 SIDE = 160
@@ -260,28 +262,27 @@ def test_a_cancel_in_the_second_pass_stops_before_its_next_tile(engine: Engine, 
 def test_tiles_that_see_everything_are_the_untiled_network(engine: Engine) -> None:
     """One tile as large as the picture: the mixing itself changes nothing."""
     painted(engine, ask(scenery(64, 64), controls=(Control(kind="line"),), steps=1))
-    unet = in_memory(engine).unet
-    net = in_memory(engine, "", "ControlNet")
-    latents, text = torch.randn(2, 4, 8, 8), torch.randn(2, 77, unet.config.cross_attention_dim)
-    lines = torch.rand(2, 3, 64, 64)
+    loaded, net = in_memory(engine), in_memory(engine, "", "ControlNet")
+    width = loaded.unet.config.cross_attention_dim
+    prompt, negative = (Text(torch.randn(1, 77, width), "") for _ in range(2))
+    controls = [ControlInput(net, torch.rand(1, 3, 64, 64), "line")]
+    denoiser = loaded.denoiser
+    condition = denoiser.condition(Words(prompt, negative, 3.0), controls, Size(64, 64))
+    latents, step = torch.randn(1, 4, 8, 8), Step(0, 1, torch.tensor(500), 0.6, 0.8)
 
     @torch.no_grad()
-    def predicted(tiles: tuple[Rect, ...]) -> torch.Tensor:
-        with tiled(unet, [net], tiles, None, lambda: None):
-            down, middle = net(latents, 500, text, lines, 1.0, return_dict=False)
-            return unet(
-                latents,
-                500,
-                text,
-                down_block_additional_residuals=down,
-                mid_block_additional_residual=middle,
-                return_dict=False,
-            )[0]
+    def predicted(*tiles: Rect) -> Prediction:
+        one = Under(denoiser, condition)
+        if tiles:
+            one = Tiled(denoiser, condition, tiles, None, lambda: None)
+        return one.predict(latents, step)
 
-    assert torch.allclose(predicted((Rect(0, 0, 64, 64),)), predicted(()), atol=1e-5)
-    two = predicted((Rect(0, 0, 48, 64), Rect(16, 0, 48, 64)))
-    assert two.shape == latents.shape
-    assert not torch.allclose(two, predicted(()), atol=1e-3)
+    alike, whole = predicted(Rect(0, 0, 64, 64)), predicted()
+    assert torch.allclose(alike.output, whole.output, atol=1e-5)
+    assert torch.allclose(alike.denoised, whole.denoised, atol=1e-4)
+    two = predicted(Rect(0, 0, 48, 64), Rect(16, 0, 48, 64))
+    assert two.output.shape == latents.shape
+    assert not torch.allclose(two.output, whole.output, atol=1e-3)
 
 
 # --- what a painter sees ----------------------------------------------------------------------------

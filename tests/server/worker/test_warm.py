@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from live_painting import Easel, opened
 from lora_files import make_lora, parts_of
 from painting import ask, make_tiny_engine, painted, rectangle, scenery
+from velatura.models.families.unet.call import Given, plain
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
@@ -20,7 +21,6 @@ from velatura.server.worker.cuda import compiled
 from velatura.server.worker.incremental import Incremental, layers_of
 from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import EVEN_PIXELS
-from velatura.server.worker.passes import Given, plain
 from velatura.server.worker.warm import Stage, Warmed, load_weights, shape_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from velatura.server.worker.passes import Given
+from velatura.models.families.unet.call import Given
 
 
 def given(unet: torch.nn.Module, height: int, width: int, pictures: int = 1) -> Given:

@@ -11,6 +11,7 @@ from velatura.models.errors import ModelError
 from velatura.models.families import single
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
 from velatura.models.families.clip import make_tokenizer
+from velatura.models.families.denoiser import Denoiser
 from velatura.models.parts import load_part
 from velatura.models.weights import read_json
 
@@ -125,6 +126,13 @@ def load(
     )
     progress(1.0, "loaded")
     return loaded
+
+
+def make_denoiser(loaded: Loaded, run: Callable[..., torch.Tensor] | None) -> Denoiser:
+    """Make the denoiser of a model with a UNet; ``run`` is an accelerated pass of it."""
+    from velatura.models.families.unet.denoiser import UNetDenoiser
+
+    return UNetDenoiser(loaded, run)
 
 
 def _load_folder(

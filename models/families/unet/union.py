@@ -1,4 +1,4 @@
-"""ControlNet-Union where diffusers' pipelines expect an ordinary ControlNet.
+"""Call a ControlNet-Union as an ordinary ControlNet, for some of its kinds at once.
 
 diffusers' own pipelines for a union give all its controls one weight and one range of steps, and
 take no other net beside it; here each control has its own, beside any other net.
@@ -62,4 +62,5 @@ class UnionNet(torch.nn.Module):
 
 
 def is_union(net: torch.nn.Module) -> bool:
+    """Tell whether one net serves many kinds of control."""
     return isinstance(net, ControlNetUnionModel)

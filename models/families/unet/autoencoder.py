@@ -1,4 +1,7 @@
-"""Between pictures and latents. Pictures are (h, w, 3) float32 in 0..1; latents (1, 4, h/8, w/8)."""
+"""Encode pictures as latents and decode latents, with a KL autoencoder (Rombach et al. 2022).
+
+Pictures are (h, w, 3) float32 in 0..1; latents (1, channels, h / factor, w / factor), scaled.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ import cv2
 import numpy as np
 import torch
 from velatura.models.families.base import Loaded
-from velatura.server.worker.pixels import to_bytes
-from velatura.server.worker.plan import LATENT_CELL
+from velatura.models.families.unet.parts import FACTOR
 
 # Previews are thumbnails: more would cost time that the painting needs.
 _PREVIEW_SIDE = 256
@@ -20,14 +22,14 @@ _MOST_AT_ONCE = 1536**2
 
 
 def to_tensor(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
-    """(1, 3, h, w) in -1..1 on the model's device, in its VAE's dtype."""
+    """Turn a picture into (1, 3, h, w) in -1..1 on the model's device, in its autoencoder's dtype."""
     tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
     return (tensor * 2 - 1).to(loaded.device, loaded.vae.dtype)
 
 
 @torch.inference_mode()
 def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
-    """Scaled latents in the model's dtype: the mode, not a sample, so that it is one value."""
+    """Encode a picture as scaled latents in the model's dtype: the mode, so that it is one value."""
     with _tiled_above(picture.shape[0] * picture.shape[1], loaded):
         latents = loaded.vae.encode(to_tensor(picture, loaded)).latent_dist.mode()
     return (latents * loaded.vae.config.scaling_factor).to(loaded.dtype)
@@ -35,10 +37,25 @@ def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
 
 @torch.inference_mode()
 def decode(latents: torch.Tensor, loaded: Loaded) -> np.ndarray:
-    """The picture, not clipped: NaN stays NaN, and colours may lie a little outside 0..1."""
+    """Decode latents, not clipped: NaN stays NaN, and colours may lie a little outside 0..1."""
     scaled = latents.to(loaded.vae.dtype) / loaded.vae.config.scaling_factor
-    with _tiled_above(latents.shape[-2] * latents.shape[-1] * LATENT_CELL**2, loaded):
+    with _tiled_above(latents.shape[-2] * latents.shape[-1] * FACTOR**2, loaded):
         return _picture(loaded.vae.decode(scaled).sample)
+
+
+@torch.inference_mode()
+def encode_masked(
+    picture: torch.Tensor, hole: torch.Tensor, loaded: Loaded, generator: torch.Generator | None
+) -> torch.Tensor:
+    """Encode what an inpainting model is shown of ``picture``: grey where ``hole`` is 1.
+
+    picture (1, 3, h, w) in -1..1, hole (1, 1, h, w) of 0 and 1. A sample drawn by ``generator``, as
+    diffusers' pipelines draw it; in the model's dtype.
+    """
+    masked = picture * (hole < 0.5).to(picture)
+    with _tiled_above(picture.shape[-2] * picture.shape[-1], loaded):
+        latents = loaded.vae.encode(masked.to(loaded.vae.dtype)).latent_dist.sample(generator)
+    return (latents * loaded.vae.config.scaling_factor).to(loaded.dtype)
 
 
 @contextmanager
@@ -54,7 +71,7 @@ def _tiled_above(pixels: int, loaded: Loaded) -> Iterator[None]:
 
 
 def make_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
-    """A fast small decoder: latents -> (h, w, 3) uint8 of at most 256 pixels a side.
+    """Make a fast small decoder: latents -> (h, w, 3) uint8 of at most 256 pixels a side.
 
     The tiny autoencoder where the model has one; else the best linear map from latents to mean
     colours, found by showing the model's own decoder some noise.
@@ -65,11 +82,11 @@ def make_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
 
     @torch.no_grad()
     def preview(latents: torch.Tensor) -> np.ndarray:
-        longest = 8 * max(latents.shape[-2:])
+        longest = FACTOR * max(latents.shape[-2:])
         if longest > _PREVIEW_SIDE:
             factor = _PREVIEW_SIDE / longest
             latents = torch.nn.functional.interpolate(latents, scale_factor=factor, mode="area")
-        return to_bytes(_picture(tiny.decode(latents.to(tiny.dtype)).sample))
+        return _bytes(_picture(tiny.decode(latents.to(tiny.dtype)).sample))
 
     return preview
 
@@ -83,7 +100,7 @@ def _linear_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
 
     def preview(latents: torch.Tensor) -> np.ndarray:
         height, width = latents.shape[-2:]
-        return to_bytes((_with_one(latents) @ matrix).reshape(height, width, 3))
+        return _bytes((_with_one(latents) @ matrix).reshape(height, width, 3))
 
     return preview
 
@@ -95,3 +112,7 @@ def _with_one(latents: torch.Tensor) -> np.ndarray:
 
 def _picture(sample: torch.Tensor) -> np.ndarray:
     return (sample[0].float().cpu().permute(1, 2, 0).numpy() + 1) / 2
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return np.rint(np.nan_to_num(picture).clip(0, 1) * 255).astype(np.uint8)
