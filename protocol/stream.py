@@ -1,6 +1,8 @@
 """The same messages over a byte stream (a pipe): each blob behind its length.
 
 8 bytes   length of the blob, little-endian unsigned
+
+A blob of length 0 is a heartbeat: who reads one from its input writes one to its output.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from .codec import LARGEST_MESSAGE
 from .errors import RemoteError
 
 _LENGTH = struct.Struct("<Q")
+HEARTBEAT: list[bytes | memoryview] = [b""]
 
 
 def write_blob(
@@ -30,6 +33,8 @@ def read_blob(
     readinto: Callable[[memoryview], int | None], *, largest: int = LARGEST_MESSAGE
 ) -> bytearray | None:
     """The next blob from a blocking ``readinto`` such as a raw file's; None at the stream's end.
+
+    An empty one is a heartbeat.
 
     Raises RemoteError when the stream ends inside a blob or a blob is longer than ``largest``.
     """

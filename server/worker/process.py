@@ -1,8 +1,9 @@
 """The main loop of the process that owns the device: requests in, answers out, over two pipes.
 
 Standard input and output carry messages framed by protocol.stream. A thread reads, so that a
-cancel arrives, and live frames are applied, while the engine works; the end of the input ends the
-process at once, so that nothing holds the device when the server is gone. Jobs go before live
+cancel arrives, live frames are applied and heartbeats answered while the engine works; the end of the
+input ends the process at once, so that nothing holds the device when the server is gone. So does the
+end of any thread: a process that reads or paints no more must not look alive. Jobs go before live
 canvases, which take turns; while there is neither, nothing is computed.
 """
 
@@ -14,11 +15,12 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from velatura.protocol import messages as m
 from velatura.protocol import stream
@@ -79,8 +81,9 @@ class _Job:
 class _Inbox:
     """Reads in a thread; hands out jobs one by one, and live canvases that have something to do."""
 
-    def __init__(self, file: FileIO) -> None:
+    def __init__(self, file: FileIO, beat: Callable[[], None]) -> None:
         self._file = file
+        self._beat = beat
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._newest: _Job | None = None
@@ -109,6 +112,9 @@ class _Inbox:
     def _read(self) -> None:
         try:
             while (blob := stream.read_blob(self._file.readinto)) is not None:
+                if not blob:
+                    self._beat()
+                    continue
                 message = decode(blob, largest_picture=1 << 40)
                 if isinstance(message, m.Cancel):
                     if self._newest is not None and self._newest.request.job == message.job:
@@ -196,6 +202,9 @@ def _told(job: str, failure: Exception) -> m.Error:
             words=words_of(failure.message) if message == failure.message else None,
         )
     _log.error("job %s failed", job, exc_info=failure)
+    if isinstance(failure, MemoryError):
+        sentence = "This machine's memory is full: try a smaller area, or close other programs."
+        return m.Error(code="out_of_memory", message=sentence, job=job)
     sentence = "The server failed at this job; its log holds the details."
     return m.Error(code="internal", message=sentence, job=job)
 
@@ -222,21 +231,54 @@ def _loop(engine: Engine, inbox: _Inbox, emit: Callable[[m.Message], None]) -> N
             _paint_live(engine, work, inbox, emit)
 
 
+class _Output:
+    """The answers' pipe; both threads write to it."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def emit(self, message: m.Message) -> None:
+        parts = encode(message)
+        with self._lock:
+            stream.write_blob(self._file.write, parts)
+
+    def beat(self) -> None:
+        with self._lock:
+            stream.write_blob(self._file.write, stream.HEARTBEAT)
+
+
+def _end_process(what: str, failure: BaseException) -> NoReturn:
+    """End at once, with ``failure`` as the last words in the log."""
+    try:
+        _log.critical("%s failed", what, exc_info=failure)
+        name = "".join(traceback.format_exception_only(failure)).strip().splitlines()[-1]
+        print(f"{what} failed: {name}", file=sys.stderr, flush=True)
+    finally:
+        # Not sys.exit: other threads may be deep inside a kernel.
+        os._exit(1)
+
+
+def _end_with_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "of a library"
+    _end_process(f"Thread {name}", ended.exc_value or ended.exc_type())
+
+
 def main(make_engine: Callable[[], Engine]) -> None:
     """Never returns. ``make_engine`` may take its time: it is where the heavy imports belong."""
     # Ctrl-C in the server's terminal reaches us too; the server says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever prints, prints into the log: the answers' pipe is ours alone.
-    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    output = _Output(os.fdopen(os.dup(1), "wb", buffering=0))
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(message)s")
-    inbox = _Inbox(os.fdopen(os.dup(0), "rb", buffering=0))
-
-    def emit(message: m.Message) -> None:
-        stream.write_blob(output.write, encode(message))
-
+    threading.excepthook = _end_with_thread
+    inbox = _Inbox(os.fdopen(os.dup(0), "rb", buffering=0), output.beat)
     keep_freed_memory()
-    _loop(make_engine(), inbox, emit)
+    try:
+        _loop(make_engine(), inbox, output.emit)
+    except BaseException as failure:  # noqa: BLE001  the reader must not outlive it
+        _end_process("The worker", failure)
 
 
 def _make_default() -> Engine:

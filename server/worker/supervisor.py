@@ -1,7 +1,7 @@
 """Starts the worker process, passes messages both ways, and starts it again when it dies.
 
 A job that killed its worker is reported, not tried again. A worker that dies before it was ready is
-started again after a growing pause.
+started again after a growing pause. One that lives but does not answer heartbeats is ended.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 # How far the worker may be ahead of us before its pipe fills and it waits.
 _MOST_UNREAD = 32
 _BUFFER = 1 << 20
+# How long (s) a worker whose pipe has ended may take to end: killed sooner, it could not tell why.
+_GRACE = 5.0
 _log = logging.getLogger("velatura.supervisor")
 _worker_log = logging.getLogger("velatura.worker")
 
 
 class Process:
-    """One worker process; three threads keep its pipes moving.
+    """One worker process; three threads keep its pipes moving, and the end of one ends it.
 
     ``received`` gets its messages, then None at its end, and may block to slow it down.
+
+    unanswered  heartbeats sent since anything was heard; 0 while ``received`` holds us back
+    fault       why we ended it, a sentence; empty when it ended by itself
     """
 
     def __init__(
@@ -45,21 +50,37 @@ class Process:
         received: Callable[[m.Message | None], None],
     ) -> None:
         self._received = received
-        self._outgoing: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[list[bytes | memoryview] | m.Message | None] = (
+            queue.SimpleQueue()
+        )
+        self._listening = True
+        self.unanswered = 0
+        self.fault = ""
         self.last_words = ""
         self._popen, self._input, self._output = _start(command, environ)
         self.pid = self._popen.pid
-        self._stderr = threading.Thread(target=self._listen, daemon=True)
-        for thread in (
-            self._stderr,
-            threading.Thread(target=self._read, daemon=True),
-            threading.Thread(target=self._write, daemon=True),
-        ):
-            thread.start()
+        self._stderr = threading.Thread(
+            target=self._guard, args=(self._listen,), name="worker-log", daemon=True
+        )
+        self._stderr.start()
+        for name, work in (("worker-answers", self._read), ("worker-requests", self._write)):
+            threading.Thread(target=self._guard, args=(work,), name=name, daemon=True).start()
 
     def send(self, message: m.Message) -> None:
         """Never blocks. What a dead worker is sent is lost with it."""
         self._outgoing.put(message)
+
+    def beat(self) -> None:
+        """Ask for a sign of life."""
+        if self._listening:
+            self.unanswered += 1
+        self._outgoing.put(stream.HEARTBEAT)
+
+    def kill(self, fault: str) -> None:
+        """End it because of ``fault``; the first one is kept."""
+        self.fault = self.fault or fault
+        with contextlib.suppress(OSError):
+            self._popen.kill()
 
     def end(self) -> int:
         """Kill it if it lives, and reap it. Returns its exit status (negative: a signal)."""
@@ -68,22 +89,57 @@ class Process:
             self._popen.kill()
         return self._popen.wait()
 
+    def reap(self) -> int:
+        """The exit status of a process whose pipe has ended. Blocks until it is gone."""
+        self._outgoing.put(None)
+        try:
+            status = self._popen.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self.kill("it closed its pipe and went on.")
+            status = self._popen.wait()
+        self._stderr.join(1.0)
+        return status
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  a silent thread would leave the queue standing
+            _log.error("%s ended", threading.current_thread().name, exc_info=error)
+            self.kill(f"the server could not go on with it ({type(error).__name__}).")
+
     def _read(self) -> None:
         pipe = self._output
+
+        def readinto(view: memoryview) -> int | None:
+            count = pipe.readinto(view)
+            self.unanswered = 0
+            return count
+
         try:
             with pipe:
-                while (blob := stream.read_blob(pipe.readinto)) is not None:
-                    self._received(decode(blob, largest_picture=1 << 40))
-        except (ProtocolError, OSError) as error:  # it died while it wrote
+                while (blob := stream.read_blob(readinto)) is not None:
+                    if blob:
+                        message = decode(blob, largest_picture=1 << 40)
+                        self._listening = False
+                        self._received(message)
+                        self.unanswered, self._listening = 0, True
+        except OSError as error:  # it died while it wrote
             _log.warning("the worker's pipe broke: %s", error)
-        self._stderr.join(1.0)
-        self._received(None)
+        except ProtocolError as error:
+            _log.warning("the worker's pipe broke: %s", error)
+            # A message cut short is a death in the middle of it, which has a cause of its own.
+            if self._popen.poll() is None and "ended inside" not in error.message:
+                self.kill(f"it wrote what is no message ({error.message})")
+        finally:
+            self._stderr.join(1.0)
+            self._received(None)
 
     def _write(self) -> None:
         pipe = self._input
         with contextlib.suppress(OSError), pipe:  # a dead worker: its reader says so
             while (message := self._outgoing.get()) is not None:
-                stream.write_blob(pipe.write, encode(message))
+                parts = message if isinstance(message, list) else encode(message)
+                stream.write_blob(pipe.write, parts)
 
     def _listen(self) -> None:
         pipe = self._popen.stderr
@@ -130,6 +186,9 @@ class Supervisor:
     on_message  awaited for each message, in order
     on_status   the state when there is no worker to say it
     on_lost     the worker is gone, after its last message was handled
+    heartbeat   every so many seconds the worker is asked for a sign of life
+    patience    so many of them may go unanswered in a row; ``patience_at_start`` until it is ready,
+                as imports from a slow disk hold the interpreter for long
     """
 
     def __init__(
@@ -140,12 +199,17 @@ class Supervisor:
         on_message: Callable[[m.Message], Awaitable[None]],
         on_status: Callable[[m.Status], None],
         on_lost: Callable[[], None],
+        heartbeat: float = 5.0,
+        patience: int = 6,
+        patience_at_start: int = 120,
     ) -> None:
         self._command = command
         self._environ = environ
         self._on_message = on_message
         self._on_status = on_status
         self._on_lost = on_lost
+        self._heartbeat = heartbeat
+        self._patience = patience, patience_at_start
         self._process: Process | None = None
 
     @property
@@ -187,26 +251,55 @@ class Supervisor:
             return False, f"The worker process cannot be started: {error}."
         self._process = process
         _log.info("worker process %d starts", process.pid)
-        ready = False
+        ready = threading.Event()
+        watch = asyncio.create_task(self._watch(process, ready))
         try:
             while (message := await arrived.get()) is not None:
-                ready = ready or isinstance(message, m.Status)
+                if isinstance(message, m.Status):
+                    ready.set()
                 await self._on_message(message)
                 room.release()
+            # Reaped before it is killed: else every death looks like ours.
+            status = await asyncio.to_thread(process.reap)
         finally:
+            watch.cancel()
             self._process = None
-            status = process.end()
+            process.end()
         _log.error("worker process %d ended with %d", process.pid, status)
         self._on_lost()
-        return ready, _reason(ready, status, process.last_words)
+        return ready.is_set(), _reason(ready.is_set(), status, process.last_words, process.fault)
+
+    async def _watch(self, process: Process, ready: threading.Event) -> None:
+        """End ``process`` when it does not answer.
+
+        Beats are counted, not seconds: a laptop that slept has not waited for an answer.
+        """
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            patience, at_start = self._patience
+            most = patience if ready.is_set() else at_start
+            if process.unanswered >= most:
+                _log.error("worker process %d does not answer and is ended", process.pid)
+                process.kill(f"it did not answer for {most * self._heartbeat:.0f} s.")
+                return
+            process.beat()
 
 
-def _reason(ready: bool, status: int, last_words: str) -> str:
+def _reason(ready: bool, status: int, last_words: str, fault: str) -> str:
+    """One sentence, or two, on the end of a worker.
+
+    status: its exit status, negative for a signal. fault: why we ended it, if we did.
+    """
     when = "while it worked" if ready else "at its start"
-    if status < 0:
-        # It had no time for words: its last ones are about something else.
-        why = " Most likely the memory was full." if status == -9 else ""
-        return f"The worker process was ended {when} (signal {-status}).{why}"
+    if fault:
+        return f"The worker process was ended {when}: {fault}"
     words = "".join(c if c.isprintable() else " " for c in last_words)[:500]
-    how = f"The worker process ended {when} (exit status {status})"
+    if status == -9:
+        # It had no time for words: its last ones are about something else.
+        return f"The worker process was ended {when} (signal 9). Most likely the memory was full."
+    how = (
+        f"The worker process was ended {when} (signal {-status})"
+        if status < 0
+        else f"The worker process ended {when} (exit status {status})"
+    )
     return f"{how}: {words}" if words else f"{how}."

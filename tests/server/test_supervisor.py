@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
-from harness import INSTANT_WORKER, generate, is_alive, wait_until
+from harness import HERE, INSTANT_WORKER, generate, is_alive, new_job, wait_until
 from velatura.protocol import messages as m
 from velatura.protocol import stream
 from velatura.protocol.codec import decode, encode
@@ -22,7 +24,7 @@ from velatura.server.worker.supervisor import Supervisor
 class Watched:
     """A supervisor and all that it said."""
 
-    def __init__(self, command: tuple[str, ...]) -> None:
+    def __init__(self, command: tuple[str, ...], **options: Any) -> None:
         self.messages: asyncio.Queue[m.Message] = asyncio.Queue()
         self.states: list[m.Status] = []
         self.lost = 0
@@ -32,6 +34,7 @@ class Watched:
             on_message=self.messages.put,
             on_status=self.states.append,
             on_lost=self._count,
+            **options,
         )
 
     def _count(self) -> None:
@@ -57,12 +60,14 @@ class Watched:
 
 
 def supervised(
-    test: Callable[[Watched], Awaitable[None]], command: tuple[str, ...] = INSTANT_WORKER
+    test: Callable[[Watched], Awaitable[None]],
+    command: tuple[str, ...] = INSTANT_WORKER,
+    **options: Any,
 ) -> Watched:
     """Run ``test`` beside a supervisor; afterwards the supervisor and its worker are gone."""
 
     async def run() -> Watched:
-        watched = Watched(command)
+        watched = Watched(command, **options)
         task = asyncio.create_task(watched.supervisor.run())
         while watched.supervisor.pid is None and len(watched.states) < 2:
             await asyncio.sleep(0.001)
@@ -235,3 +240,152 @@ def test_junk_from_the_worker_is_the_end_of_that_worker():
                 await asyncio.sleep(0.01)
 
     supervised(test, command)
+
+
+# --- the true cause of its end -------------------------------------------------------------------
+
+READY = (
+    "import os, sys, time, signal\n"
+    "from velatura.protocol import messages as m, stream\n"
+    "from velatura.protocol.codec import encode\n"
+    "stream.write_blob(lambda part: os.write(1, part), encode(m.Status(worker='ready')))\n"
+)
+
+
+def reason_of(program: str, monkeypatch) -> str:
+    """What is told of a worker that says that it is ready and then runs ``program``."""
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 60.0)
+
+    async def test(watched):
+        async with asyncio.timeout(20):
+            while len(watched.states) < 2:
+                await asyncio.sleep(0.01)
+
+    return supervised(test, (sys.executable, "-c", READY + program)).states[1].reason
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        # Its pipe ends before it does, as that of a process that tears down a large library.
+        (
+            "os.close(1); print('no space on the device', file=sys.stderr, flush=True)\n"
+            "time.sleep(0.3); os._exit(3)",
+            "(exit status 3): no space on the device",
+        ),
+        ("sys.exit('a driver is missing')", "(exit status 1): a driver is missing"),
+        ("os._exit(0)", "(exit status 0)."),
+        (
+            "print('Assertion failed: x', file=sys.stderr, flush=True); os.abort()",
+            "(signal 6): Assertion failed: x",
+        ),
+        (
+            "print('about something else', file=sys.stderr, flush=True)\nos.kill(os.getpid(), 9)",
+            "(signal 9). Most likely the memory was full.",
+        ),
+        ("os.write(1, b'junk' * 10); time.sleep(60)", "it wrote what is no message"),
+    ],
+)
+def test_the_end_of_a_worker_is_told_with_its_own_cause(program, told, monkeypatch):
+    assert told in reason_of(program, monkeypatch)
+
+
+def test_a_worker_that_closes_its_pipe_and_goes_on_is_ended_and_told_so(monkeypatch):
+    monkeypatch.setattr(module, "_GRACE", 0.1)
+    assert reason_of("os.close(1); time.sleep(60)", monkeypatch) == (
+        "The worker process was ended while it worked: it closed its pipe and went on."
+    )
+
+
+# --- it must answer ------------------------------------------------------------------------------
+
+
+def test_a_worker_that_stands_still_is_replaced_and_the_next_job_is_painted():
+    async def test(watched):
+        await watched.next(m.Status)
+        first = watched.supervisor.pid
+        os.kill(first, signal.SIGSTOP)
+        watched.supervisor.send(generate())
+        status = await watched.next(m.Status)
+        assert status.worker == "ready"
+        assert watched.supervisor.pid != first
+        request = generate()
+        watched.supervisor.send(request)
+        assert isinstance((await watched.answers(request.job))[-1], m.Result)
+
+    watched = supervised(test, heartbeat=0.1, patience=10)
+    assert watched.lost == 1
+    assert watched.states[1].reason == (
+        "The worker process was ended while it worked: it did not answer for 1 s."
+    )
+
+
+def test_a_worker_that_works_long_answers_its_heartbeats_and_is_left_alone():
+    async def test(watched):
+        request = generate("slow=400", steps=4, previews=False)
+        watched.supervisor.send(request)
+        assert isinstance((await watched.answers(request.job))[-1], m.Result)
+        assert not watched.lost
+
+    supervised(test, heartbeat=0.02, patience=30)
+
+
+def failing_worker(broken: str) -> tuple[str, ...]:
+    """A worker in which ``broken``, a name of process.py, finds no memory from its second use on."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from velatura.server.worker import process\n"
+        "from instant_worker import InstantEngine\n"
+        f"real, uses = process.{broken}, []\n"
+        "def fail(*args, **more):\n"
+        "    uses.append(1)\n"
+        "    if len(uses) > 1: raise MemoryError\n"
+        "    return real(*args, **more)\n"
+        f"process.{broken} = fail\n"
+        "process.main(InstantEngine)\n"
+    )
+    return (sys.executable, "-c", program)
+
+
+@pytest.mark.parametrize("broken", ["decode", "_run"])
+def test_any_thread_of_the_worker_that_ends_takes_the_worker_along(broken):
+    async def test(watched):
+        for _ in range(2):
+            watched.supervisor.send(generate(previews=False))
+            live = m.LiveOpen(job=new_job(), model="instant", area=m.Size(8, 8))
+            watched.supervisor.send(live)
+        async with asyncio.timeout(20):
+            while not watched.lost:
+                await asyncio.sleep(0.01)
+        await watched.next(m.Status)
+
+    states = supervised(test, failing_worker(broken)).states
+    assert states[1].worker == "restarting"
+    assert states[1].reason.endswith("failed: MemoryError")
+
+
+@pytest.mark.parametrize("broken", ["decode", "encode"])
+def test_any_thread_of_ours_that_ends_takes_the_worker_along(broken, monkeypatch):
+    real, uses = getattr(module, broken), []
+
+    def fail(*given, **more):
+        uses.append(1)
+        if len(uses) == (4 if broken == "decode" else 1):
+            raise MemoryError
+        return real(*given, **more)
+
+    monkeypatch.setattr(module, broken, fail)
+
+    async def test(watched):
+        await watched.next(m.Status)
+        watched.supervisor.send(generate(previews=False))
+        async with asyncio.timeout(20):
+            while not watched.lost:
+                await asyncio.sleep(0.01)
+        await watched.next(m.Status)
+        request = generate()
+        watched.supervisor.send(request)
+        assert isinstance((await watched.answers(request.job))[-1], m.Result)
+
+    states = supervised(test).states
+    assert "the server could not go on with it (MemoryError)" in states[1].reason
