@@ -20,7 +20,7 @@ from .presence import Presence
 from .results import Results
 from .scheduler import Scheduler
 from .sessions import Sessions
-from .settings import MEMORY_VARIABLE, MODELS_VARIABLE, Settings, own_token
+from .settings import MEMORY_VARIABLE, MODELS_VARIABLE, Settings, make_folder, own_token
 from .studio import Studio
 from .worker.supervisor import Supervisor
 
@@ -58,11 +58,11 @@ async def _serve(
     environ: Mapping[str, str],
 ) -> None:
     folder = settings.folder / "results"
-    sessions = Sessions(folder, token, age=settings.results_age)
-    sessions.forget_old()
+    make_folder(folder)
     results = Results(folder, most_bytes=settings.results_bytes, age=settings.results_age)
     lives = Lives(most_pixels=settings.limits.picture_pixels)
     studio = Studio(Scheduler(most_jobs=settings.limits.jobs), results, lives)
+    sessions = Sessions(folder, token, age=settings.results_age, needed=studio.needs)
     gateway = Gateway(settings, token, sessions, studio)
     supervisor = Supervisor(
         settings.worker,

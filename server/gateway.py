@@ -33,6 +33,8 @@ from .settings import Settings, StartError, is_loopback
 from .studio import Studio
 
 MALFORMED, UNKNOWN_SESSION, HELLO_TIMEOUT, VERSION = 4400, 4404, 4408, 4409
+# Of RFC 6455, 7.4.1.
+INTERNAL = 1011
 REPLACED, TOO_LARGE, RATE = 4410, 4413, 4429
 CAPABILITIES = ("live",)
 _CLOSE = {
@@ -269,7 +271,15 @@ class Gateway:
                 f"The plugin speaks version {hello.version} of the protocol and this server "
                 f"version {m.VERSION}: update the {older}.",
             )
-        identity = hello.session or self._sessions.create()
+        try:
+            identity = hello.session or self._sessions.create()
+        except OSError as error:
+            _end(
+                "storage",
+                "Results cannot be written to Velatura's data folder "
+                f"({error.strerror or error}): free some space there, or make it writable.",
+                INTERNAL,
+            )
         if not self._sessions.resume(identity):
             _end("unknown_session", "That session is not known here: say hello without one.")
         session = self._sessions.key(identity)
@@ -336,23 +346,30 @@ class Gateway:
         welcome: list[bytes | memoryview],
     ) -> None:
         await socket.send(fragments(welcome))
+        delivery = self._studio.delivery(session)
         while not outbox.finished:
             waiting = await outbox.get()
-            message = waiting.load() if isinstance(waiting, Stored) else waiting
-            if message is None:
-                continue
-            try:
-                if connection.encoding == "raw":
-                    parts = connection.send(message)
-                else:
-                    parts = await asyncio.to_thread(connection.send, message)
-            except LocalError as error:
-                # A job that the client does not wait for any more.
-                _log.warning("not sent: %s", error.message)
-                continue
-            await socket.send(fragments(parts))
-            if isinstance(message, m.LiveResult):
-                self._studio.sent_live(session, message.job)
+            if isinstance(waiting, Stored):
+                for answer in await delivery.read(waiting):
+                    await self._send(socket, connection, answer)
+            else:
+                await self._send(socket, connection, waiting)
+                if isinstance(waiting, m.LiveResult):
+                    self._studio.sent_live(session, waiting.job)
+
+    async def _send(
+        self, socket: ServerConnection, connection: Connection, message: m.Message
+    ) -> None:
+        try:
+            if connection.encoding == "raw":
+                parts = connection.send(message)
+            else:
+                parts = await asyncio.to_thread(connection.send, message)
+        except LocalError as error:
+            # A job that the client does not wait for any more.
+            _log.warning("not sent: %s", error.message)
+            return
+        await socket.send(fragments(parts))
 
 
 def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

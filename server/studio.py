@@ -9,6 +9,7 @@ from typing import Protocol
 
 from velatura.protocol import messages as m
 
+from .delivery import Delivery
 from .lives import Change, Forward, Lives
 from .outbox import Outbox
 from .results import Results, Stored
@@ -42,6 +43,13 @@ class Studio:
         """For the welcome: what runs or waits, and what was not acknowledged."""
         known = dict.fromkeys((*self._results.jobs(session), *self._scheduler.jobs(session)))
         return tuple(known)
+
+    def needs(self, session: str) -> bool:
+        """Whether somebody is here for ``session``, or something waits for it."""
+        return session in self._clients or bool(self.jobs(session))
+
+    def delivery(self, session: str) -> Delivery:
+        return Delivery(self._results, session)
 
     def attach(self, session: str, outbox: Outbox, replaced: Callable[[], None]) -> None:
         """From now on ``session`` is told through ``outbox``, first all that it missed.
@@ -79,6 +87,8 @@ class Studio:
             self._put(session, m.Error(code="unknown_job", message=sentence, job=job))
         elif job in self._lives:
             self._put(session, _taken(job, "a live canvas"))
+        elif full := self._results.full():
+            self._put(session, m.Error(code="storage", message=full, job=job))
         else:
             self._do(self._scheduler.submit(session, request))
 

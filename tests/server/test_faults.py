@@ -389,6 +389,82 @@ def test_a_full_disk_is_told_and_the_result_still_arrives(make_server):
         assert drain(back) == []
 
 
+@pytest.mark.parametrize("how", ["cut", "removed", "replaced", "a folder"])
+def test_a_result_that_cannot_be_read_ends_its_job_and_all_else_comes(make_server, how):
+    server = make_server()
+    with server.client() as client:
+        session = client.welcome.session
+        broken, batch, whole = generate(), generate(variants=3), generate()
+        for request in (broken, batch, whole):
+            client.send(request)
+            client.until_final(request.job)
+    for job, name in ((broken.job, "0.msg"), (batch.job, "1.msg")):
+        (path,) = server.folder.glob(f"results/*/{job}/{name}")
+        if how == "cut":
+            path.write_bytes(path.read_bytes()[:100])
+        elif how == "replaced":
+            path.write_bytes(b"\x02\0\0\0[]")
+        else:
+            path.unlink()
+            if how == "a folder":
+                path.mkdir()
+    for _ in range(2):
+        with server.client(session) as back:
+            assert set(back.welcome.jobs) == {broken.job, batch.job, whole.job}
+            seen: list[m.Message] = []
+            assert len(back.until_final(whole.job, seen.append)) == 1
+            for job in (broken.job, batch.job):
+                (error,) = [e for e in seen if isinstance(e, m.Error) and e.job == job]
+                assert error.code == "storage"
+            variants = [e.variant for e in seen if is_result(e) and e.job == batch.job]
+            assert variants == [0, 2]
+            assert paints(server)
+    with server.client(session) as back:
+        back.until_final(whole.job)
+        for job in (broken.job, batch.job, whole.job):
+            back.send(m.Acknowledge(job=job))
+        drain(back)
+    with server.client(session) as again:
+        assert again.welcome.jobs == ()
+
+
+def test_a_results_folder_that_cannot_be_written_is_told_at_the_hello(make_server):
+    server = make_server()
+    with server.client() as client:
+        session, request = client.welcome.session, generate()
+        client.send(request)
+        client.until_final(request.job)
+    folder = server.folder / "results"
+    folder.rename(server.folder / "elsewhere")
+    folder.write_text("a file")
+    with pytest.raises(RemoteError) as refused:
+        server.client()
+    assert refused.value.code == "storage"
+    assert "data folder" in refused.value.message
+    folder.unlink()
+    (server.folder / "elsewhere").rename(folder)
+    with server.client(session) as back:
+        assert len(back.until_final(request.job)) == 1
+
+
+def test_many_refused_jobs_of_one_client_cost_nobody_a_picture(make_server):
+    server = make_server()
+    with server.client() as painter:
+        session, request = painter.welcome.session, generate()
+        painter.send(request)
+        painter.until_final(request.job)
+    with server.client() as other:
+        for _ in range(18):
+            refused = [generate(model="gone", side=8) for _ in range(60)]
+            for one in refused:
+                other.send(one)
+            with pytest.raises(RemoteError):
+                other.until_final(refused[-1].job)
+    with server.client(session) as back:
+        assert back.welcome.jobs == (request.job,)
+        assert len(back.until_final(request.job)) == 1
+
+
 def test_a_control_map_is_an_answer_like_a_result(shared_server):
     with shared_server.client() as client:
         picture = Image(3, 2, "rgba8", os.urandom(24))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from velatura.server import sessions as module
 from velatura.server.sessions import Sessions
 
 
@@ -40,15 +39,48 @@ def test_what_the_disk_shows_does_not_open_a_session(tmp_path):
         assert not sessions.resume(name)
 
 
-def test_sessions_that_nobody_used_are_forgotten(tmp_path, monkeypatch):
+def test_sessions_that_nobody_used_are_forgotten_when_the_server_starts(tmp_path):
     sessions = open_sessions(tmp_path, age=100.0)
     old, used = sessions.create(), sessions.create()
     for session in (old, used):
         os.utime(tmp_path / sessions.key(session), (0, 0))
     assert sessions.resume(used)
-    sessions.forget_old()
-    assert not sessions.resume(old)
-    assert sessions.resume(used)
-    monkeypatch.setattr(module, "MOST", 0)
-    sessions.forget_old()
-    assert not sessions.resume(used)
+    again = open_sessions(tmp_path, age=100.0)
+    assert not again.resume(old)
+    assert again.resume(used)
+
+
+def test_a_session_that_is_needed_is_never_forgotten_whatever_the_clock_says(tmp_path):
+    sessions = open_sessions(tmp_path)
+    session = sessions.create()
+    os.utime(tmp_path / sessions.key(session), (0, 0))
+    again = Sessions(tmp_path, "secret", age=100.0, needed={sessions.key(session)}.__contains__)
+    assert again.resume(session)
+
+
+def test_beyond_so_many_the_session_that_was_used_longest_ago_ends_unless_it_is_needed(tmp_path):
+    needed: set[str] = set()
+    sessions = Sessions(tmp_path, "secret", age=100.0, needed=needed.__contains__, most=5)
+    first, second, third = (sessions.create() for _ in range(3))
+    needed.add(sessions.key(first))
+    assert sessions.resume(second)
+    for _ in range(3):
+        sessions.create()
+    assert not sessions.resume(third)
+    assert sessions.resume(second)
+    assert sessions.resume(first)
+    for _ in range(50):
+        sessions.create()
+    assert sessions.resume(first)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_what_is_not_a_session_is_left_alone(tmp_path):
+    (tmp_path / ("b" * 32)).write_text("")
+    (tmp_path / "link").symlink_to("/nonexistent")
+    (tmp_path / "desktop.ini").write_text("")
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0), follow_symlinks=False)
+    session = open_sessions(tmp_path).create()
+    assert open_sessions(tmp_path).resume(session)
+    assert len(list(tmp_path.iterdir())) == 4
