@@ -44,3 +44,8 @@ def find_width(tensors: Mapping[str, Mapping[str, Any]]) -> int:
             raise ModelError("unsupported", "it is no textual inversion: put it where it belongs.")
         width += int(shape[-1])
     return width
+
+
+def find_aliases(tensors: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the word that diffusers trained, as it marks one: ``<chalk>``; else none."""
+    return tuple(name for name in tensors if name[:1] == "<" and name[-1:] == ">" and len(name) > 2)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from velatura.models.addons import AddOn, AddOnReader
+from velatura.models.addon_names import AddOns
+from velatura.models.addons import AddOnReader
 from velatura.models.control_nets import Net, find_net, load_net, nets_beside, serve
 from velatura.models.detect import DEPTH_UNET, Weight, describe, detect, weigh
 from velatura.models.errors import ModelError
@@ -81,7 +82,7 @@ class Library:
         self._entries: dict[str, _Entry] = {}
         self._unusable: tuple[Unusable, ...] = ()
         self._infos: tuple[ModelInfo, ...] = ()
-        self._addons: tuple[AddOn, ...] = ()
+        self._addons = AddOns()
         self._addon_reader = AddOnReader()
         self._detected: dict[Hashable, tuple[Family, Found] | ModelError] = {}
         self._nets_found: dict[Hashable, Net | ModelError | None] = {}
@@ -112,7 +113,7 @@ class Library:
         self._scan()
         return tuple(item for item in self._items if item.kind == kind)
 
-    def addons(self) -> tuple[AddOn, ...]:
+    def addons(self) -> AddOns:
         """LoRAs and textual inversions; the same tuple while nothing changes on disk."""
         self._scan()
         return self._addons

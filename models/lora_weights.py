@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from velatura.models.addons import AddOn
+from velatura.models.addon import AddOn
 from velatura.models.errors import ModelError
 from velatura.models.loras import FIRST_ENCODER, SECOND_ENCODER, UNET, place_of
 from velatura.models.weights import check_safetensors

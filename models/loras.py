@@ -150,6 +150,12 @@ def find_width(tensors: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, 
     raise ModelError("unsupported", _looks(tensors))
 
 
+def find_aliases(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the name that a LoRA had when it was trained: A1111 writes it into prompts."""
+    name = metadata.get("ss_output_name", "")
+    return (name,) if name.strip() and name.isprintable() and name != "None" else ()
+
+
 def _looks(tensors: Mapping[str, Mapping[str, Any]]) -> str:
     for mark, family in _OTHERS:
         if any(mark in name for name in tensors):

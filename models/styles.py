@@ -22,11 +22,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from velatura.protocol.addon_marks import lora_mark
 from velatura.protocol.errors import LocalError
 from velatura.protocol.style import Style
 
 SHIPPED = Path(__file__).parent / "presets"
-_LARGEST, _MOST, _MOST_LORAS = 65536, 500, 16
+_LARGEST, _MOST, _MOST_LORAS, _HEAVIEST = 65536, 500, 16, 100
 _FIELDS = frozenset(field.name for field in fields(Style))
 
 
@@ -119,9 +120,13 @@ def _with_loras(after: Any, loras: Any) -> Any:
     if not isinstance(loras, dict) or len(loras) > _MOST_LORAS:
         raise ValueError(f"loras must be a table of at most {_MOST_LORAS} names with weights.")
     for name, weight in loras.items():
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            raise ValueError(f"the weight of the LoRA {ascii(name)[1:-1]:.100} must be a number.")
-        if any(sign in name for sign in "<>:\n"):
-            raise ValueError(f"a LoRA's name must not hold <, > or a colon: {name!a:.100}.")
-        after = f"{after} <lora:{name}:{weight:g}>"
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not -_HEAVIEST <= weight <= _HEAVIEST:
+            raise ValueError(
+                f"the weight of the LoRA {ascii(name)[1:-1]:.100} must be a number from "
+                f"-{_HEAVIEST} to {_HEAVIEST}."
+            )
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"a LoRA's name must be one line of text: {name!a:.100}.")
+        after = f"{after} {lora_mark(name, weight)}"
     return after

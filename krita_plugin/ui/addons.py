@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ...protocol.addon_marks import embedding_mark, lora_mark
 from ...protocol.messages import AddOnInfo
-from ..qt import Qt, QtCore, QtWidgets
+from ..qt import Qt, QtCore, QtGui, QtWidgets
 from .parts import TOUCH
 from .words import tr
 
@@ -15,17 +16,29 @@ from .words import tr
 _TITLES = {"lora": "LoRA", "embedding": "Embedding"}
 _BEGUN = re.compile(r"(?P<mark><lora:|\bembedding:)(?P<name>[^<>:,()\n]*)$")
 _MOST_SHOWN = 8
-_SPACE_BEFORE = re.compile(r"(^|[\s(\[{|])$")
+# What an inserted mark may touch: anything else before or behind it would be read as part of it.
+_FREE_BEFORE = re.compile(r"(^|[\s(\[{|])$")
+_FREE_BEHIND = re.compile(r"\s*($|[,;:)\]}|<])")
+_CURSOR = QtGui.QTextCursor
+_BLOCK = QtGui.QTextCursor.MoveOperation
 
 
 def mark(addon: AddOnInfo) -> str:
-    """What names an add-on in a prompt."""
-    return f"<lora:{addon.name}:1>" if addon.kind == "lora" else word(addon)
+    """Return what names an add-on in a prompt."""
+    return lora_mark(addon.name) if addon.kind == "lora" else embedding_mark(addon.name)
+
+
+def _line(edit: Any, position: int, to: Any) -> str:
+    """Return the text from ``position`` in its line to the line's start or end."""
+    cursor = edit.textCursor()
+    cursor.setPosition(position)
+    cursor.movePosition(to, _CURSOR.MoveMode.KeepAnchor)
+    return str(cursor.selectedText())
 
 
 def word(addon: AddOnInfo) -> str:
-    """An embedding's name without the folder that it lies in."""
-    return addon.name.rpartition("/")[2]
+    """Return what the completion lists an add-on as: its name with its folders."""
+    return addon.name
 
 
 class AddOnButton(QtWidgets.QToolButton):
@@ -64,9 +77,13 @@ class AddOnButton(QtWidgets.QToolButton):
     def insert(self, addon: AddOnInfo) -> None:
         edit = self._edits[0] if addon.kind == "lora" else self._last
         cursor = edit.textCursor()
-        before = edit.toPlainText()[: cursor.selectionStart()]
-        space = "" if _SPACE_BEFORE.search(before) else " "
-        cursor.insertText(space + mark(addon))
+        start, end = cursor.selectionStart(), cursor.selectionEnd()
+        space = "" if _FREE_BEFORE.search(_line(edit, start, _BLOCK.StartOfBlock)) else " "
+        behind = _line(edit, end, _BLOCK.EndOfBlock)
+        comma = "" if addon.kind == "lora" or _FREE_BEHIND.match(behind) else ","
+        if comma and not behind[:1].isspace():
+            comma = ", "
+        cursor.insertText(space + mark(addon) + comma)
         edit.setTextCursor(cursor)
         edit.setFocus()
 
@@ -108,7 +125,8 @@ class Completion(QtCore.QObject):
     def __init__(self, edit: Any, takes_loras: bool) -> None:
         super().__init__(edit)
         self._edit, self._takes_loras = edit, takes_loras
-        self._names: dict[str, list[str]] = {}
+        # What is begun -> name in the list -> what is inserted for it.
+        self._marks: dict[str, dict[str, str]] = {}
         self._completer = QtWidgets.QCompleter([], self)
         self._completer.setWidget(edit)
         self._completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -121,31 +139,31 @@ class Completion(QtCore.QObject):
 
     def offer(self, addons: Iterable[AddOnInfo]) -> None:
         there = list(addons)
-        loras = [one.name for one in there if one.kind == "lora"]
-        self._names = {
-            "<lora:": loras if self._takes_loras else [],
-            "embedding:": [word(one) for one in there if one.kind == "embedding"],
+        self._marks = {
+            begun: {word(one): mark(one) for one in there if one.kind == kind}
+            for begun, kind in (("<lora:", "lora"), ("embedding:", "embedding"))
+            if kind != "lora" or self._takes_loras
         }
 
     def complete(self, name: str) -> None:
-        """Put ``name`` in the place of what is written of it."""
+        """Replace the mark that is begun at the cursor by that of the add-on called ``name``."""
         begun = self._begun()
-        if begun is None:
+        if begun is None or name not in self._marks.get(begun["mark"], {}):
             return
         cursor = self._edit.textCursor()
-        for _ in begun["name"]:
-            cursor.deletePreviousChar()
-        cursor.insertText(f"{name}:1>" if begun["mark"] == "<lora:" else name)
+        # Qt counts UTF-16, of which an emoji before it takes two.
+        length = len(begun[0].encode("utf-16-le", "surrogatepass")) // 2
+        cursor.setPosition(cursor.position() - length, _CURSOR.MoveMode.KeepAnchor)
+        cursor.insertText(self._marks[begun["mark"]][name])
         self._edit.setTextCursor(cursor)
 
     def _begun(self) -> re.Match[str] | None:
-        cursor = self._edit.textCursor()
-        line = cursor.block().text()[: cursor.positionInBlock()]
-        return _BEGUN.search(line)
+        position = self._edit.textCursor().position()
+        return _BEGUN.search(_line(self._edit, position, _BLOCK.StartOfBlock))
 
     def _look(self) -> None:
         begun = self._begun() if self._edit.hasFocus() else None
-        names = self._names.get(begun["mark"], []) if begun else []
+        names = list(self._marks.get(begun["mark"], {})) if begun else []
         popup = self._completer.popup()
         if begun is None or not names or begun["name"] in names:
             popup.hide()

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
-from velatura.models.addons import WORDS, AddOn, choose, family_words, quote
+from velatura.models.addon import WORDS, AddOn, family_words, quote
+from velatura.models.addon_names import AddOns, Mention
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
 from velatura.models.lora_weights import Worn, load_lora
 from velatura.models.loras import FAMILY_OF_WIDTH
 from velatura.models.places import EMBEDDING, LORA
 from velatura.models.weights import Digests
+from velatura.protocol.addon_marks import embedding_mark
 from velatura.protocol.messages import MOST_ADD_ONS, AddOnInfo, ModelInfo
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import Shelf
-from velatura.server.worker.own_words import EXPLICIT, OwnWord, find_words, load_word
+from velatura.server.worker.own_words import OwnWord, OwnWords, load_word
+from velatura.server.worker.prompts import Parsed, Part
 from velatura.server.worker.report import Reporter
 from velatura.server.worker.text import Prompts
 
 # All that one prompt names are needed at once.
 _MOST_LORAS = 8
-_WORDS_KEPT = 32
+_MOST_EMBEDDINGS = 64
+_WORDS_KEPT = _MOST_EMBEDDINGS
 # Of all names in the catalogue: it is one message of limited length. Those beyond can be named too.
 _MOST_LETTERS = 300_000
 
@@ -35,14 +39,16 @@ _MOST_LETTERS = 300_000
 class Named:
     """What one variant's prompts name.
 
-    loras  (LoRA, weight in the UNet, weight in the text encoders), each once
-    words  the textual inversions
-    note   a sentence about what could not be read as such, or none
+    loras   (LoRA, weight in the UNet, weight in the text encoders), each once
+    words   the textual inversions
+    addons  all that there are, which read those names
+    notes   sentences about what could not be read as such
     """
 
     loras: tuple[tuple[AddOn, float, float], ...] = ()
     words: tuple[AddOn, ...] = ()
-    note: str = ""
+    addons: AddOns = field(default_factory=AddOns)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,13 @@ class Ready:
     """The same in memory. ``key`` tells texts apart that were encoded with different ones."""
 
     loras: tuple[Worn, ...]
-    words: Mapping[str, OwnWord]
+    words: OwnWords
     recipe: tuple[dict[str, Any], ...]
     note: str
     key: object
 
 
-def find_named(model: str, prompts: Prompts, addons: Sequence[AddOn], text_width: int) -> Named:
+def find_named(model: str, prompts: Prompts, addons: AddOns, text_width: int) -> Named:
     """What ``prompts`` name for a model with text embeddings of ``text_width``.
 
     Raises JobError with the field: a name that is not there (``missing_weights``), or one of
@@ -83,23 +89,42 @@ def find_named(model: str, prompts: Prompts, addons: Sequence[AddOn], text_width
         text_weight = one.weight if one.text_weight is None else one.text_weight
         before = loras.get(addon, (0.0, 0.0))
         loras[addon] = before[0] + one.weight, before[1] + text_weight
-    there = [one for one in addons if one.kind == EMBEDDING and not one.reason]
-    fits = {one.word: one for one in there if one.text_width == text_width}
-    others = {one.word: one for one in there if one.word not in fits}
-    for field in ("prompt", "negative"):
-        text = getattr(prompts, field).text
-        for name in EXPLICIT.findall(text):
-            words[_choose(addons, EMBEDDING, name, text_width, model, field)] = None
-        for name in find_words(text, tuple(fits)):
-            words[fits[name]] = None
-        for name in find_words(text, tuple(others)):
-            made_for = family_words(others[name].text_width)
-            notes[
-                f"{quote(others[name].name)} is an embedding for {made_for} and was read as words."
-            ] = None
-    return Named(
-        tuple((addon, *weights) for addon, weights in loras.items()), tuple(words), " ".join(notes)
-    )
+    for side in ("prompt", "negative"):
+        parsed: Parsed = getattr(prompts, side)
+        notes |= dict.fromkeys(parsed.remarks)
+        for mention in _mentions(parsed, addons, text_width):
+            if mention.explicit:
+                words[_choose(addons, EMBEDDING, mention.name, text_width, model, side)] = None
+            elif why := _why_words(mention, text_width):
+                notes[why] = None
+            else:
+                words[mention.addons[0]] = None
+        if len(words) > _MOST_EMBEDDINGS:
+            raise JobError(
+                "unsupported", f"{side} names more than {_MOST_EMBEDDINGS} embeddings.", side
+            )
+    weights = tuple((addon, *weights) for addon, weights in loras.items())
+    return Named(weights, tuple(words), addons, tuple(notes))
+
+
+def _mentions(parsed: Parsed, addons: AddOns, text_width: int) -> Iterator[Mention]:
+    for part in parsed.parts:
+        if isinstance(part, Part):
+            yield from addons.mentions(part.text, text_width)
+
+
+def _why_words(mention: Mention, text_width: int) -> str:
+    """Why an ordinary word that an embedding is called by was read as a word, or none."""
+    first, name = mention.addons[0], quote(mention.name)
+    if len(mention.addons) > 1:
+        names = ", ".join(quote(embedding_mark(one.name)) for one in mention.addons)
+        return f"{name} was read as words: several embeddings are called so, write which: {names}."
+    if first.reason:
+        return f"{name} was read as words: there is an embedding of this name, but {first.reason}"
+    if not first.fits(text_width):
+        made_for = family_words(first.text_width)
+        return f"{quote(first.name)} is an embedding for {made_for} and was read as words."
+    return ""
 
 
 class AddOnsInMemory:
@@ -140,11 +165,12 @@ class AddOnsInMemory:
         loras: list[Worn] = [
             (one_lora(addon), weight, text_weight) for addon, weight, text_weight in named.loras
         ]
-        words: dict[str, OwnWord] = {
-            addon.word: self._words.get((loaded.name, addon), partial(one_word, addon))
+        rows: dict[AddOn, OwnWord] = {
+            addon: self._words.get((loaded.name, addon), partial(one_word, addon))
             for addon in named.words
         }
-        notes = [named.note] if named.note else []
+        width = next((addon.text_width for addon in rows), 0)
+        notes = list(named.notes)
         for (addon, _, _), (lora, _, _) in zip(named.loras, loras, strict=True):
             if lora.left_out:
                 notes.append(
@@ -154,7 +180,7 @@ class AddOnsInMemory:
         heard = tuple((addon, text_weight) for addon, _, text_weight in named.loras if text_weight)
         return Ready(
             tuple(loras),
-            words,
+            OwnWords(named.addons, width, rows),
             tuple(self._recipe(named)),
             " ".join(notes),
             (heard, named.words),
@@ -220,11 +246,9 @@ def skipped(clip_skip: int, loaded: Loaded) -> int:
     return skip
 
 
-def _choose(
-    addons: Sequence[AddOn], kind: str, name: str, text_width: int, model: str, field: str
-) -> AddOn:
+def _choose(addons: AddOns, kind: str, name: str, text_width: int, model: str, field: str) -> AddOn:
     try:
-        return choose(addons, kind, name, text_width, model)
+        return addons.choose(kind, name, text_width, model)
     except ModelError as error:
         sentence = Sentence("{field}: {why}", field=field, why=error.message)
         raise JobError(error.code, sentence, field) from error

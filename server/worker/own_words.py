@@ -6,22 +6,19 @@ tokenizer nor the encoder is changed, so a prompt that does not name it has noth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from velatura.models.addons import AddOn
+from velatura.models.addon import AddOn
+from velatura.models.addon_names import AddOns
 from velatura.models.embeddings import FIRST, SECOND, find_rows
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
 from velatura.models.weights import check_safetensors, read_header
 
-# ComfyUI's way of naming one, which is never an ordinary word.
-EXPLICIT = re.compile(r"\bembedding:([^\s,:()<>{}\[\]|]+)")
 _MOST_ROWS = 1 << 12
 
 
@@ -60,73 +57,59 @@ def load_word(addon: AddOn, loaded: Loaded) -> OwnWord:
     return OwnWord(rows[FIRST], rows.get(SECOND))
 
 
-@lru_cache(64)
-def _pattern(names: tuple[str, ...]) -> re.Pattern[str] | None:
-    if not names:
-        return None
-    longest = sorted(names, key=len, reverse=True)
-    choice = "|".join(re.escape(name) for name in longest)
-    return re.compile(rf"(?<![\w-])(?:embedding:)?({choice})(?![\w-])", re.IGNORECASE)
+@dataclass(frozen=True)
+class OwnWords:
+    """The textual inversions that one job's prompts name: where they stand, and their rows.
 
-
-def find_words(text: str, names: Sequence[str]) -> list[str]:
-    """Which of ``names`` stand in ``text`` as words, in lower case, each once.
-
-    >>> find_words("a photo, EasyNegative, easy-negatives", ["easynegative", "a-b"])
-    ['easynegative']
+    addons      all that there are, which read the names; those that ``rows`` lacks stay words
+    text_width  of the model's text embeddings
     """
-    pattern = _pattern(tuple(names))
-    found = pattern.findall(text) if pattern else []
-    return list(dict.fromkeys(name.lower() for name in found))
 
+    addons: AddOns = field(default_factory=AddOns)
+    text_width: int = 0
+    rows: Mapping[AddOn, OwnWord] = field(default_factory=dict)
 
-def tokenize(
-    text: str, words: Mapping[str, OwnWord], plain: Callable[[str], Sequence[int]]
-) -> list[int]:
-    """Tokens of ``text``; below zero for the rows of ``words`` (lower-case name -> word)."""
-    pattern = _pattern(tuple(words))
-    if pattern is None:
-        return list(plain(text))
-    tokens: list[int] = []
-    places = list(words)
-    for number, piece in enumerate(pattern.split(text)):
-        # Every second piece is a name that was found.
-        if number % 2:
-            place = places.index(piece.lower())
-            count = len(words[piece.lower()].first)
-            tokens += [-(place * _MOST_ROWS + row) - 1 for row in range(count)]
-        else:
-            tokens += plain(piece)
-    return tokens
+    def split(self, text: str) -> Iterator[str | AddOn]:
+        """Cut ``text`` into words and, in the place of its name, each textual inversion."""
+        at = 0
+        for mention in self.addons.mentions(text, self.text_width) if self.rows else ():
+            if len(mention.addons) == 1 and mention.addons[0] in self.rows:
+                yield text[at : mention.start]
+                yield mention.addons[0]
+                at = mention.end
+        yield text[at:]
 
+    def tokenize(self, text: str, plain: Callable[[str], Sequence[int]]) -> list[int]:
+        """Return the tokens of ``text``; below zero for rows of textual inversions."""
+        places = {addon: place for place, addon in enumerate(self.rows)}
+        tokens: list[int] = []
+        for piece in self.split(text):
+            if isinstance(piece, str):
+                tokens += plain(piece)
+            else:
+                first, count = places[piece] * _MOST_ROWS, len(self.rows[piece].first)
+                tokens += [-(first + row) - 1 for row in range(count)]
+        return tokens
 
-def without(text: str, words: Mapping[str, OwnWord]) -> str:
-    """``text`` with a space in the place of each of ``words``."""
-    pattern = _pattern(tuple(words))
-    return text if pattern is None else pattern.sub(" ", text)
-
-
-def _row(token: int) -> int:
-    return (-token - 1) % _MOST_ROWS
+    def row(self, token: int, which: str) -> torch.Tensor:
+        """Return the row (width,) that ``tokenize`` means by ``token``; which: first or second."""
+        place, row = divmod(-token - 1, _MOST_ROWS)
+        rows: torch.Tensor = getattr(tuple(self.rows.values())[place], which)
+        return rows[row]
 
 
 @contextmanager
 def spoken(
     encoder: torch.nn.Module,
     tokens: Sequence[int],
-    words: Mapping[str, OwnWord],
+    words: OwnWords,
     which: str,
 ) -> Iterator[None]:
-    """While it lasts, ``encoder`` (``which``: first or second) reads rows for own words.
+    """Let ``encoder`` (``which``: first or second) read rows of textual inversions while it lasts.
 
-    ``tokens`` of one chunk without its start, as tokenize made them.
+    ``tokens`` of one chunk without its start, as OwnWords.tokenize made them.
     """
-    places = list(words)
-    rows = {
-        1 + index: getattr(words[places[(-token - 1) // _MOST_ROWS]], which)[_row(token)]
-        for index, token in enumerate(tokens)
-        if token < 0
-    }
+    rows = {1 + index: words.row(token, which) for index, token in enumerate(tokens) if token < 0}
     if not rows:
         yield
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,9 +11,8 @@ from transformers import CLIPTokenizer
 from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import Text
 from velatura.protocol.messages import Generate, LiveSettings
-from velatura.server.worker import own_words
 from velatura.server.worker.chunks import Chunk, cut_chunks
-from velatura.server.worker.own_words import OwnWord, spoken
+from velatura.server.worker.own_words import OwnWords, spoken
 from velatura.server.worker.prompts import Parsed, parse
 
 # What a model attends to costs memory by its length: this is 1500 tokens of CLIP's.
@@ -25,7 +24,7 @@ _LEAST_MEAN = 0.01
 _SMALL_VOCABULARY = 3_000
 _MOST_WORDS_SHOWN = 8
 _LONGEST_WORD_SHOWN = 30
-_NO_WORDS: Mapping[str, OwnWord] = {}
+_NO_WORDS = OwnWords()
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,13 @@ def read_prompt(prompt: str, negative: str, seed: int) -> Prompts:
 
 
 @torch.no_grad()
-def embed(
-    parsed: Parsed, loaded: Loaded, *, skip: int = 0, words: Mapping[str, OwnWord] = _NO_WORDS
-) -> Text:
+def embed(parsed: Parsed, loaded: Loaded, *, skip: int = 0, words: OwnWords = _NO_WORDS) -> Text:
     """Encode a prompt with the model's CLIP (Radford et al. 2021), chunk by chunk.
 
     ``skip`` of the encoder's last layers are left out (0: none), and what the layers before them
-    say is normalised as the last one's would be. ``words`` of the painter's own by their names in
-    lower case. Weights are applied as A1111 applies them. The
-    note says what is beyond the longest prompt, and which words a model of few words does not
-    know. Neither is an error. A model of two encoders (Podell et al. 2023) takes the last layer but
+    say is normalised as the last one's would be. ``words``: the textual inversions. Weights are
+    applied as A1111 applies them. The note says what is beyond the longest prompt, and which words
+    a model of few words does not know. Neither is an error. A model of two encoders (Podell et al. 2023) takes the last layer but
     one of both, side by side and not normalised.
     """
     tokenizer = loaded.tokenizer
@@ -74,11 +70,11 @@ def embed(
     comma = _tokens(",", loaded)[-1]
 
     def tokenize(text: str) -> Sequence[int]:
-        return own_words.tokenize(text, words, lambda plain: _tokens(plain, loaded))
+        return words.tokenize(text, lambda plain: _tokens(plain, loaded))
 
     chunks = cut_chunks(parsed.parts, tokenize, room, comma)
     read, rest = chunks[:_MOST_CHUNKS], chunks[_MOST_CHUNKS:]
-    notes = (_left_out(rest, loaded), _unknown(parsed.text, loaded, words))
+    notes = (_left_out(rest, loaded), _unknown(parsed, loaded, words))
     note = " ".join(note for note in notes if note)
     if loaded.text_encoder_2 is None:
         embeddings = torch.cat([_encode(chunk, loaded, skip, words) for chunk in read], dim=1)
@@ -126,7 +122,7 @@ def _tokens(text: str, loaded: Loaded) -> list[int]:
     return loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
 
-def _encode(chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord]) -> torch.Tensor:
+def _encode(chunk: Chunk, loaded: Loaded, skip: int, words: OwnWords) -> torch.Tensor:
     """(1, tokens, width) in the encoder's dtype."""
     encoder = loaded.text_encoder
     tokens = _fill(chunk, loaded.tokenizer).to(loaded.device)
@@ -138,9 +134,7 @@ def _encode(chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord
     return _weigh(hidden, chunk)
 
 
-def _encode_first(
-    chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord]
-) -> torch.Tensor:
+def _encode_first(chunk: Chunk, loaded: Loaded, skip: int, words: OwnWords) -> torch.Tensor:
     """What the first of two encoders says: (1, tokens, width) in its dtype."""
     tokens = _fill(chunk, loaded.tokenizer).to(loaded.device)
     with spoken(loaded.text_encoder, chunk.tokens, words, "first"):
@@ -149,7 +143,7 @@ def _encode_first(
 
 
 def _encode_second(
-    chunk: Chunk, loaded: Loaded, skip: int, words: Mapping[str, OwnWord]
+    chunk: Chunk, loaded: Loaded, skip: int, words: OwnWords
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the second of two encoders says, token by token and, without weights, as one vector."""
     assert loaded.text_encoder_2 is not None, "asked only of a model that has one"
@@ -196,10 +190,10 @@ def _left_out(rest: Sequence[Chunk], loaded: Loaded) -> str:
     return f"{_MOST_CHUNKS} chunks of a prompt are read; left out: “{shown}”."
 
 
-def _unknown(text: str, loaded: Loaded, own: Mapping[str, OwnWord]) -> str:
+def _unknown(parsed: Parsed, loaded: Loaded, own: OwnWords) -> str:
     if len(loaded.tokenizer) >= _SMALL_VOCABULARY:
         return ""
-    text = own_words.without(text, own)
+    text = " ".join(piece for piece in own.split(parsed.text) if isinstance(piece, str))
     words = dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower()))
     unknown = [word[:_LONGEST_WORD_SHOWN] for word in words if len(_tokens(word, loaded)) > 1]
     if not unknown:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from velatura.models import lora_weights, loras
-from velatura.models.addons import AddOn
+from velatura.models.addon import AddOn
 from velatura.models.library import Library
 from velatura.models.lora_weights import Change, load_lora, merge, worn
 from velatura.models.starter.recipe.tiny import make_tiny

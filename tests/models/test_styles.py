@@ -79,7 +79,8 @@ def test_a_folder_that_cannot_be_read_holds_no_styles(tmp_path):
         ('name = "two\\nlines"', "name must be"),
         ("loras = 3", "loras must be"),
         ("[loras]\na = 'b'", "weight of the LoRA a must be"),
-        ("[loras]\n'a:1><lora:b' = 1", "must not hold"),
+        ("[loras]\na = nan", "weight of the LoRA a must be a number from -100 to 100"),
+        ("[loras]\n'a\u2028b' = 1", "one line of text"),
     ],
 )
 def test_a_file_that_is_wrong_is_one_sentence_and_the_others_stay(tmp_path, text, reason):

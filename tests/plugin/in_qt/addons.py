@@ -84,7 +84,7 @@ def test_an_embedding_goes_into_the_field_that_was_used_last_and_a_lora_into_the
     focus(app, panel.prompts.avoid)
     QTest.keyClicks(panel.prompts.avoid, "fog,")
     choices(panel.prompts.add.list)["night"].trigger()
-    assert panel.prompts.avoid.toPlainText() == "fog, night"
+    assert panel.prompts.avoid.toPlainText() == "fog, embedding:night"
     choices(panel.prompts.add.list)["chalk"].trigger()
     assert panel.prompts.prompt.toPlainText() == "<lora:styles/chalk:1>"
 
@@ -102,6 +102,47 @@ def test_names_are_completed_and_enter_belongs_to_the_list_while_it_is_open(pane
     assert not pressed
     QTest.keyClick(prompt, Qt.Key.Key_Return)
     assert pressed == [1]
+
+
+def test_a_mark_never_runs_into_the_words_around_it(panel, app):
+    avoid = panel.prompts.avoid
+    for before, behind, made in (
+        ("", "", "embedding:night"),
+        ("fog", "", "fog embedding:night"),
+        ("🎨 fog,", " sea", "🎨 fog, embedding:night, sea"),
+        ("(", ":1.2)", "(embedding:night:1.2)"),
+        ("(fog ", ")", "(fog embedding:night)"),
+        ("fog, ", "\nsea", "fog, embedding:night\nsea"),
+    ):
+        focus(app, avoid)
+        avoid.setPlainText("-")
+        avoid.selectAll()
+        avoid.insertPlainText(before + behind)
+        cursor = avoid.textCursor()
+        cursor.setPosition(len(before.encode("utf-16-le")) // 2)
+        avoid.setTextCursor(cursor)
+        choices(panel.prompts.add.list)["night"].trigger()
+        assert avoid.toPlainText() == made
+
+
+def test_a_completed_name_is_the_mark_that_the_menu_inserts(panel, app):
+    odd = addon("old/style (v1)", "embedding")
+    panel.show_addons((*ADDONS, odd, addon("ink #2 [XL]: {a}")))
+    prompt = panel.prompts.prompt
+    focus(app, prompt)
+    for begun, wanted in (
+        ("🎨 🎨 embedding:STY", "🎨 🎨 embedding:old/style \\(v1\\)"),
+        ("<lora:ink #", r"<lora:ink #2 [XL]\: \{a\}:1>"),
+    ):
+        prompt.setPlainText("")
+        prompt.insertPlainText(begun)
+        (chosen,) = (
+            o.name
+            for o in (odd, addon("ink #2 [XL]: {a}"))
+            if o.kind in ("embedding" if "emb" in begun else "lora",)
+        )
+        prompt.completer.activated[str].emit(chosen)
+        assert prompt.toPlainText() == wanted
 
 
 def test_no_list_opens_over_ordinary_words_or_for_what_there_is_not(panel, app):

@@ -18,7 +18,7 @@ from velatura.protocol.messages import Progress
 from velatura.server.worker.addons import skipped
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.own_words import find_words, load_word
+from velatura.server.worker.own_words import OwnWords, load_word
 from velatura.server.worker.prompts import parse
 from velatura.server.worker.text import embed
 
@@ -53,9 +53,9 @@ def load(library: Library, name: str) -> Loaded:
     return library.load(name, "cpu", torch.float32, lambda *_: None)
 
 
-def word(library: Library, loaded: Loaded, name: str) -> dict[str, Any]:
+def word(library: Library, loaded: Loaded, name: str) -> OwnWords:
     (addon,) = [one for one in library.addons() if one.name == name]
-    return {addon.word: load_word(addon, loaded)}
+    return OwnWords(library.addons(), addon.text_width, {addon: load_word(addon, loaded)})
 
 
 def wanted(prompt: str, **more: Any) -> Any:
@@ -154,12 +154,6 @@ def test_rows_of_another_width_are_one_sentence(models: Path, tmp_path: Path) ->
     with pytest.raises(JobError) as caught:
         answers(engine, wanted("odd", model="sdxl"))
     assert caught.value.message.startswith("prompt: embedding 'odd': its rows hold 24 values")
-
-
-def test_names_are_found_as_whole_words_only() -> None:
-    names = ("old-ink", "ink", "a.b (c)")
-    assert find_words("Old-Ink, inks, ink; A.B (c)", names) == ["old-ink", "ink", "a.b (c)"]
-    assert find_words("inkling pre-ink ink-pot", names) == []
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])

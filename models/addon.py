@@ -1,0 +1,62 @@
+"""One LoRA or textual inversion on disk, and how a sentence calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from velatura.models import loras
+from velatura.models.items import Item
+from velatura.models.places import EMBEDDING, LORA
+
+WORDS = {LORA: "LoRA", EMBEDDING: "embedding"}
+_FAMILY_WORDS = {
+    "sd15": "Stable Diffusion 1.5",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "Stable Diffusion XL",
+}
+
+
+@dataclass(frozen=True)
+class AddOn:
+    """One file.
+
+    text_width  width of the text embeddings of the models that it fits
+    reason      why it cannot be used, or none
+    stamp       size in bytes and time of the file
+    aliases     other names that the file itself says it has
+    """
+
+    item: Item
+    text_width: int
+    reason: str
+    stamp: tuple[int, int]
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.item.kind
+
+    @property
+    def name(self) -> str:
+        return self.item.name
+
+    @property
+    def path(self) -> Path:
+        return self.item.path
+
+    def fits(self, text_width: int) -> bool:
+        """Whether a model with text embeddings of ``text_width`` can use it."""
+        return self.text_width == text_width and not self.reason
+
+
+def family_words(text_width: int) -> str:
+    """Name the family of models with text embeddings of ``text_width`` in a sentence."""
+    family = loras.FAMILY_OF_WIDTH.get(text_width, "")
+    return _FAMILY_WORDS.get(family, f"a model with {text_width} values per word")
+
+
+def quote(name: str) -> str:
+    """Quote any name on one line without control characters, for a sentence."""
+    short = name[:100]
+    return f"'{short}'" if short.isprintable() else ascii(short)
