@@ -15,11 +15,6 @@ _KRITAS_OWN = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "QT_PLUGIN_PATH")
 
 def start_detached(command: tuple[str, ...], log: Path) -> subprocess.Popen[bytes]:
     """Run ``command`` apart from us; what it says goes to ``log``. Raises OSError."""
-    detached: dict[str, Any] = (
-        {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS, a process group of its own
-        if sys.platform == "win32"
-        else {"start_new_session": True}
-    )
     with log.open("wb") as output:
         return subprocess.Popen(
             command,
@@ -27,8 +22,17 @@ def start_detached(command: tuple[str, ...], log: Path) -> subprocess.Popen[byte
             stdout=output,
             stderr=subprocess.STDOUT,
             env=server_environment(os.environ),
-            **detached,
+            **detached(sys.platform),
         )
+
+
+def detached(platform: str) -> dict[str, Any]:
+    """Arguments for Popen, for a process that stays when Krita ends."""
+    if platform == "win32":
+        # CREATE_NO_WINDOW, not DETACHED_PROCESS: the worker is a console program too, and one that a
+        # process without a console starts opens a window. And a process group of its own.
+        return {"creationflags": 0x08000000 | 0x00000200}
+    return {"start_new_session": True}
 
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
