@@ -44,7 +44,9 @@ def _cancel(panel: Panel) -> str:
 
 def _hide_preview(panel: Panel) -> str:
     panel.escaped.emit()
-    return tr("The picture so far is hidden") if panel.is_painting else ""
+    if panel.is_painting:
+        return tr("The picture so far is hidden")
+    return tr("The picture is off the canvas until you tap it") if panel.strip.pictures else ""
 
 
 def _strength(step: int) -> Callable[[Panel], str]:
@@ -81,29 +83,31 @@ def _live_keep(panel: Panel) -> str:
 
 
 def _keep(panel: Panel) -> str:
-    return tr("Kept as a layer") if panel.strip.keep_chosen() else _nothing()
+    return tr("Kept as a layer") if panel.strip.keep_chosen() else _nothing(panel)
 
 
 def _keep_mask(panel: Panel) -> str:
     kept = panel.strip.keep_chosen(with_mask=True)
-    return tr("Kept as a layer with a mask") if kept else _nothing()
+    return tr("Kept as a layer with a mask") if kept else _nothing(panel)
 
 
 def _discard(panel: Panel) -> str:
-    return tr("Discarded") if panel.strip.discard_chosen() else _nothing()
+    return tr("Discarded") if panel.strip.discard_chosen() else _nothing(panel)
 
 
 def _step(by: int) -> Callable[[Panel], str]:
-    return lambda panel: panel.strip.step(by) or _nothing()
+    return lambda panel: panel.strip.step(by) or _nothing(panel)
 
 
 def _compare(panel: Panel) -> str:
-    if not panel.strip.pictures:
-        return _nothing()
+    if panel.strip.current is None:
+        return _nothing(panel)
     return tr("Before") if panel.strip.toggle_compare() else tr("After")
 
 
-def _nothing() -> str:
+def _nothing(panel: Panel) -> str:
+    if panel.strip.pictures:
+        return tr("None of the pictures that wait is looked at: go to the next one.")
     return tr("No picture waits.")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..protocol.region import Rect
 from .document import Document
-from .qt import Qt, QtCore, QtGui, QtWidgets
+from .qt import Qt, QtCore, QtGui, QtWidgets, Signal
 from .view import PenWatch, View, active_view
 
 # How long the picture takes to go when the pen comes down, and to come back, in ms.
@@ -41,7 +41,13 @@ class Overlay(QtCore.QObject):
     """One picture over the canvas. It is drawn in the view that is active, if that shows its document.
 
     Make one for each thing that may be shown; a newer one lies on top.
+
+    It makes way while the pen is down. stroked: the pen did not only touch the canvas, it painted.
+    escaped: the painter pressed Esc while it was shown.
     """
+
+    stroked = Signal()
+    escaped = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -49,6 +55,8 @@ class Overlay(QtCore.QObject):
         self._sheet: _Sheet | None = None
         self._pen = PenWatch(self)
         self._pen.moved.connect(self._pen_moved)
+        self._pen.escaped.connect(self.escaped)
+        self._is_touched = False
         self._fade = QtCore.QVariantAnimation(self)
         self._fade.valueChanged.connect(self._faded)
         self._back = QtCore.QTimer(self)
@@ -80,6 +88,7 @@ class Overlay(QtCore.QObject):
     def hide(self) -> None:
         """Take it away. Nothing of it is left on the canvas, no timer either."""
         self._shown = None
+        self._is_touched = False
         self._detach()
 
     def follow(self) -> None:
@@ -94,6 +103,12 @@ class Overlay(QtCore.QObject):
             self._sheet.destroyed.connect(self._lost)
         self._pen.watch(view)
         self._sheet.show_picture(shown)
+
+    def hear_change(self) -> None:
+        """The History has another row: what the pen did was a stroke, and did not move the canvas."""
+        if self._is_touched:
+            self._is_touched = False
+            self.stroked.emit()
 
     def _detach(self) -> None:
         self._pen.watch(None)
@@ -113,6 +128,7 @@ class Overlay(QtCore.QObject):
     def _pen_moved(self, down: bool) -> None:
         self._back.stop()
         if down:
+            self._is_touched = True
             self._fade_to(0.0, _FADE_OUT)
         elif self._sheet is not None:
             self._back.start()

@@ -13,12 +13,14 @@ from .ui.panel import Panel
 
 
 class Preview(QtCore.QObject):
-    """Shows the newest Preview of the job that is being painted."""
+    """Shows the newest Preview of the job that is being painted, until a stroke or Esc."""
 
     def __init__(self, panel: Panel, parent: Any = None) -> None:
         super().__init__(parent)
         self._panel = panel
-        self._overlay = Overlay(self)
+        self.overlay = Overlay(self)
+        self.overlay.stroked.connect(self.hide)
+        self.overlay.escaped.connect(self.hide)
         self._job = self._hidden = ""
 
     def show(self, event: m.Preview, painting: Painting | None) -> None:
@@ -32,19 +34,19 @@ class Preview(QtCore.QObject):
         if document.is_open:
             # Its alpha is the layer's already: the area is no more than the layer's bounds.
             area = painting.placed(event.area, document.size)
-            self._overlay.show(image, area, document=document)
+            self.overlay.show(image, area, document=document)
 
     def hide(self) -> None:
         """Off the canvas until the next job; the painting goes on."""
         self._hidden = self._job
-        self._overlay.hide()
+        self.overlay.hide()
 
     def end(self) -> None:
         """The job is over."""
         self._panel.progress.picture.show_image(None)
-        self._overlay.hide()
+        self.overlay.hide()
         self._job = ""
 
     def follow(self) -> None:
         """Another view is active."""
-        self._overlay.follow()
+        self.overlay.follow()

@@ -4,58 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.region import Rect
 from . import finished, history, placing, recipe, writing
+from .display import Display, Waiting
 from .document import Document, DocumentError, open_documents
 from .entries import Key
 from .finished import Finished
 from .hiding import Hiding
 from .link import Link
 from .painting import Painting
-from .qt import QtCore, Signal
+from .qt import QtCore
 from .strokes import Strokes
 from .together import Together
 from .ui.panel import Panel
-from .ui.strip import Thumbnail, composed, with_margin
+from .ui.strip import Thumbnail
 from .ui.words import said, tr
 from .workshop import Workshop
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A finished picture as it would look kept: ``image`` (RGBA, straight alpha) over ``rect`` of
-    the document's canvas."""
-
-    document: Document
-    rect: Rect
-    image: Any
-
-
-@dataclass
-class _Waiting:
-    """One picture in the strip. home: its document, None for any that is open.
-
-    is_new: the painter has not had it safely yet, and the server still keeps it.
-    """
-
-    picture: Finished
-    home: Document | None
-    painting: Painting | None = None
-    is_new: bool = True
-
-
 class Results(QtCore.QObject):
-    """Lives on the GUI thread, between the link, the strip and the documents.
-
-    shown(Shown or None): what lies over the canvas now.
-    """
-
-    shown = Signal(object)
+    """Lives on the GUI thread, between the link, the strip and the documents."""
 
     def __init__(
         self,
@@ -71,14 +43,16 @@ class Results(QtCore.QObject):
         self.most_bytes = history.MOST_BYTES  # of a document's history
         self.together = Together(self)
         self._paintings: dict[str, Painting] = {}
-        self._waiting: dict[Key, _Waiting] = {}
+        self._waiting: dict[Key, Waiting] = {}
         self.strokes = Strokes()
         self._coming: set[str] = set()  # jobs of which more may come
+        self._come: set[str] = set()  # jobs of which one has come
         self._document: Document | None = None
-        self._is_compared = False
         strip, past = panel.strip, panel.past
-        strip.chosen.connect(lambda key: self._choose())
-        strip.compared.connect(self._compare)
+        self.display = Display(strip, find_active, self)
+        strip.chosen.connect(self._look_at)
+        strip.compared.connect(self.display.compare)
+        panel.escaped.connect(self.display.put_away)
         strip.kept.connect(self._keep)
         strip.discarded.connect(self._discard)
         strip.starred.connect(self._star)
@@ -149,15 +123,16 @@ class Results(QtCore.QObject):
         job = picture.key[0]
         painting = self._paintings.get(job)
         home = None if painting is None or not painting.document.is_open else painting.document
-        is_first = not any(key[0] == job for key in self._waiting)
-        self._waiting[picture.key] = _Waiting(picture, home, painting)
+        is_first = job not in self._come
+        self._come.add(job)
+        self._waiting[picture.key] = Waiting(picture, home, painting)
         if is_last:
             self.expect_no_more(job)
         # The painter may have gone to another document since the last look.
         self._document = self._find_active()
         if home is not None:
             history.store(home, picture, time.time(), self.most_bytes)
-        self._show_strip(picture.key if is_first else None)
+        self._show_strip(picture.key if is_first else None, choose_next=is_first)
         self.show_past()
 
     # Looking
@@ -201,7 +176,7 @@ class Results(QtCore.QObject):
                         changed = True
         return changed
 
-    def _is_painted_over(self, waiting: _Waiting) -> bool:
+    def _is_painted_over(self, waiting: Waiting) -> bool:
         """True when what lies under the picture is not what it was when it was asked for."""
         painting = waiting.painting
         if painting is None or waiting.home != painting.document:
@@ -210,11 +185,11 @@ class Results(QtCore.QObject):
 
     # Showing
 
-    def _here(self) -> list[_Waiting]:
+    def _here(self) -> list[Waiting]:
         """What waits for the active document, or for any."""
         return [x for x in self._waiting.values() if x.home is None or x.home == self._document]
 
-    def _show_strip(self, choose: Key | None = None) -> None:
+    def _show_strip(self, choose: Key | None = None, *, choose_next: bool = True) -> None:
         self._panel.strip.show_pictures(
             [
                 Thumbnail(
@@ -226,15 +201,21 @@ class Results(QtCore.QObject):
                 for waiting in self._here()
             ],
             choose,
+            choose_next=choose_next,
         )
         self._choose()
 
-    def _choose(self) -> None:
-        self._is_compared = False
-        self._describe()
-        self._show()
+    def _look_at(self, key: Key | None) -> None:
+        """The painter tapped it."""
+        self.display.bring_back(key)
+        self._choose()
 
-    def _chosen(self) -> _Waiting | None:
+    def _choose(self) -> None:
+        self._describe()
+        self.display.forget_all_but(self._waiting)
+        self.display.choose(self._chosen())
+
+    def _chosen(self) -> Waiting | None:
         key = self._panel.strip.current
         return None if key is None else self._waiting.get(key)
 
@@ -244,26 +225,6 @@ class Results(QtCore.QObject):
         if waiting is not None and self._is_painted_over(waiting):
             remark = tr("You painted here since: it will lie over that.")
         self._panel.strip.show_remark(remark)
-
-    def _compare(self, before: bool) -> None:
-        self._is_compared = before
-        self._show()
-
-    def _show(self) -> None:
-        """The chosen picture over the canvas, or the canvas as it is."""
-        waiting, document = self._chosen(), self._find_active()
-        if waiting is None or document is None:
-            self._panel.strip.large.show_image(None)
-            self.shown.emit(None)
-            return
-        picture = waiting.picture
-        canvas, rect = document.size, picture.rect
-        if waiting.painting is not None and waiting.painting.document == document:
-            rect = waiting.painting.placed(rect, canvas)
-        around = with_margin(rect, canvas.width, canvas.height)
-        over = None if self._is_compared else picture.image
-        self._panel.strip.large.show_image(composed(document.picture(around), over, rect, around))
-        self.shown.emit(None if over is None else Shown(document, rect, over))
 
     def show_past(self) -> None:
         """Show the history of the active document."""
@@ -288,7 +249,9 @@ class Results(QtCore.QObject):
         # Off the strip first: a second tap must not keep it twice.
         for waiting in chosen:
             del self._waiting[waiting.picture.key]
-        self._show_strip()
+        # The next would lie over the layer that is to be seen now.
+        self.display.put_away(waiting.picture.key for waiting in self._here())
+        self._show_strip(choose_next=False)
         try:
             depth = document.color_space[1]
         except DocumentError as error:
@@ -301,7 +264,7 @@ class Results(QtCore.QObject):
 
     def _insert(
         self,
-        chosen: list[_Waiting],
+        chosen: list[Waiting],
         document: Document,
         painted_over: bool,
         sheets: list[writing.Sheet],
@@ -344,9 +307,9 @@ class Results(QtCore.QObject):
             self._panel.notice.say(remark)
         self.show_past()
 
-    def _put_back(self, chosen: list[_Waiting], sentence: str) -> None:
+    def _put_back(self, chosen: list[Waiting], sentence: str) -> None:
         self._waiting.update({waiting.picture.key: waiting for waiting in chosen})
-        self._show_strip()
+        self._show_strip(chosen[-1].picture.key)
         self._panel.notice.say(sentence)
 
     def _discard(self, keys: Sequence[Key]) -> None:
@@ -375,6 +338,7 @@ class Results(QtCore.QObject):
         """Put a picture of the history into the strip, and show it."""
         document = self._document
         if key in self._waiting:
+            self.display.bring_back(key)
             self._show_strip(key)
             return
         stored = None if document is None else history.read(document, key)
@@ -387,7 +351,7 @@ class Results(QtCore.QObject):
                 self._panel.notice.say(tr("This picture of the history is damaged."))
                 return
             painting = self._paintings.get(key[0]) or None
-            self._waiting[key] = _Waiting(picture, document, painting, is_new=False)
+            self._waiting[key] = Waiting(picture, document, painting, is_new=False)
             self._show_strip(key)
 
         self.workshop.do(partial(history.open_stored, stored), take)

@@ -135,12 +135,14 @@ def _scrolled(widget: QtWidgets.QWidget) -> tuple[int, int]:
 
 
 class PenWatch(QtCore.QObject):
-    """moved(down): the pen or the left button touches the canvas, or leaves it.
+    """moved(down): the pen or the left button touches the canvas, or leaves it. escaped: Esc was
+    pressed in its window.
 
     It listens to the whole window: on the canvas itself Krita's own ear swallows what it uses.
     """
 
     moved = Signal(bool)
+    escaped = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -172,6 +174,8 @@ class PenWatch(QtCore.QObject):
             at = at.toPoint() if isinstance(at, QtCore.QPointF) else at
             if QtWidgets.QApplication.widgetAt(at) is self._widget:
                 self._tell(True)
+        elif kind == _Type.KeyPress and event.key() == Qt.Key.Key_Escape:
+            self.escaped.emit()
         return False
 
     def _gone(self) -> None:

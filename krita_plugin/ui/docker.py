@@ -12,6 +12,7 @@ from ...protocol.discovery import data_folder
 from .. import defaults, preferences
 from ..actions import KEY_ACTIONS
 from ..controller import Controller
+from ..display import Shown
 from ..document import active_document
 from ..link import Link
 from ..live_area import LiveChoice
@@ -19,7 +20,6 @@ from ..live_desk import LiveDesk
 from ..live_keeper import LiveKeeper
 from ..overlay import Overlay
 from ..qt import QtCore, QtGui, QtWidgets
-from ..results import Shown
 from ..server_desk import ServerDesk
 from ..shortcuts import open_page
 from ..state import Memory
@@ -69,7 +69,10 @@ class Docker(DockWidget):
         if wrong:
             self.panel.notice.say(tr(wrong))
         self._over = Overlay(self)
-        self.controller.results.shown.connect(self._show_over)
+        display = self.controller.results.display
+        display.shown.connect(self._show_over)
+        self._over.stroked.connect(display.put_away)
+        self._over.escaped.connect(display.put_away)
         self._settle = QtCore.QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE)
@@ -186,6 +189,8 @@ class Docker(DockWidget):
                     self._history = view.model()
                     self._history.modelReset.connect(self._settle.start)
                     self._history.modelReset.connect(self._follow.start)
+                    for over in (self._over, self.controller.preview.overlay):
+                        self._history.modelReset.connect(over.hear_change)
                     return
 
     def _remember(self) -> None:

@@ -39,8 +39,9 @@ class Thumbnail:
 class Strip(QtWidgets.QWidget):
     """The painter taps a thumbnail to see it, and ticks several to keep them together.
 
-    came: pictures wait where none did. chosen(key or None): this one is looked at. compared(bool): the canvas as it was. kept(keys, with
-    mask), discarded(keys), starred(key, bool): decided.
+    came: a press brought pictures, or there are some where none were. chosen(key or None): this one is
+    looked at. compared(bool): the canvas as it was. kept(keys, with mask), discarded(keys),
+    starred(key, bool): decided.
     """
 
     came = Signal()
@@ -53,6 +54,7 @@ class Strip(QtWidgets.QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._icons: dict[Key, QtGui.QIcon] = {}
+        self._is_away = False
         self._held = QtCore.QElapsedTimer()
         self.list = QtWidgets.QListWidget()
         self.list.setObjectName("strip")
@@ -108,6 +110,8 @@ class Strip(QtWidgets.QWidget):
         about.addWidget(self.remark)
         self.keep_mask.setSizePolicy(_Policy.Ignored, _Policy.Expanding)
         self.list.currentItemChanged.connect(lambda new, old: self._changed())
+        # Also one that is looked at already: it may be away from the canvas.
+        self.list.itemClicked.connect(lambda item: self._tapped())
         self.list.itemChanged.connect(lambda item: self._describe())
         self.list.itemDoubleClicked.connect(lambda item: self.keep_chosen())
         self.keep.clicked.connect(lambda checked=False: self.keep_chosen())
@@ -137,8 +141,17 @@ class Strip(QtWidgets.QWidget):
         current = self.current
         return self._ticked() or ([] if current is None else [current])
 
-    def show_pictures(self, pictures: Sequence[Thumbnail], choose: Key | None = None) -> None:
-        """Show these, look at ``choose``, or at what was looked at, or at what took its place."""
+    def show_pictures(
+        self,
+        pictures: Sequence[Thumbnail],
+        choose: Key | None = None,
+        *,
+        choose_next: bool = True,
+    ) -> None:
+        """Show these, look at ``choose``, or at what was looked at, or at what took its place.
+
+        choose_next: False looks at none instead of at what took its place.
+        """
         were_none = not self.pictures
         ticked = set(self._ticked())
         before, line = self.current, self.list.currentRow()
@@ -160,17 +173,24 @@ class Strip(QtWidgets.QWidget):
         chosen = next((key for key in (choose, before) if key in keys), None)
         if chosen is not None:
             line = keys.index(chosen)
-        self.list.setCurrentRow(min(max(line, 0), len(keys) - 1))
+        elif not choose_next or (before is None and not were_none):
+            line = -1
+        else:
+            line = min(max(line, 0), len(keys) - 1)
+        self.list.setCurrentRow(line)
         self.list.blockSignals(False)
-        # One alone is large already.
-        self.list.setVisible(len(keys) > 1)
         self.discard_all.setVisible(len(keys) > 1)
         self.setVisible(bool(keys))
         self.look.setVisible(bool(keys))
         self._reset_compare()
         self._describe()
-        if keys and were_none:
+        if keys and (were_none or choose is not None):
             self.came.emit()
+
+    def show_away(self, is_away: bool) -> None:
+        """Whether what is looked at is off the canvas, until it is tapped."""
+        self._is_away = is_away
+        self._describe()
 
     def show_remark(self, remark: str) -> None:
         self.remark.setText(remark)
@@ -195,7 +215,8 @@ class Strip(QtWidgets.QWidget):
         count = self.list.count()
         if not count:
             return ""
-        place = (self.list.currentRow() + by) % count
+        line = self.list.currentRow()
+        place = (line + by) % count if line >= 0 else min(by, 0) % count
         self.list.setCurrentRow(place)
         return tr("{n} of {count}: {about}", n=place + 1, count=count, about=self.about.text())
 
@@ -213,6 +234,10 @@ class Strip(QtWidgets.QWidget):
             for item in items
             if item.checkState() == Qt.CheckState.Checked
         ]
+
+    def _tapped(self) -> None:
+        if self._is_away:
+            self.chosen.emit(self.current)
 
     def _changed(self) -> None:
         self._reset_compare()
@@ -233,8 +258,15 @@ class Strip(QtWidgets.QWidget):
         item = self.list.currentItem()
         self.about.setText(item.toolTip() if item is not None else "")
         self.star.setChecked(item is not None and bool(item.data(_Role.UserRole + 1)))
+        # One alone is large already, while it is seen.
+        is_alone = self.list.count() == 1 and item is not None and not self._is_away
+        self.list.setVisible(self.list.count() > 0 and not is_alone)
+        for button in (self.star, self.compare):
+            button.setEnabled(item is not None)
         count = len(self.decided)
         many = count > 1
+        for button in (self.keep, self.keep_mask, self.discard):
+            button.setEnabled(count > 0)
         self.keep.setText(tr("Keep {count} in a group", count=count) if many else tr("Keep"))
         self.keep.setToolTip(
             tr("Make them layers in one group, the one you look at visible")

@@ -15,6 +15,10 @@ PROMISES = [
     "remembers_no_more_than_the_settings_allow",
     "a_file_opened_again_has_the_picture_in_its_history",
     "keeps_in_a_deep_document",
+    "shows_nothing_after_keep_until_a_thumbnail_is_tapped",
+    "is_put_away_by_the_first_stroke_and_by_esc",
+    "stays_while_the_canvas_is_moved",
+    "every_press_brings_keep_into_view",
 ]
 
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
 
 import kt
 import paint
 from krita import Krita
-from PyQt5.QtCore import QByteArray, Qt
-from PyQt5.QtWidgets import QWidget
+from PyQt5.QtCore import QByteArray, QPoint, Qt
+from PyQt5.QtWidgets import QScrollArea, QWidget
+from velatura.krita_plugin.view import active_view
 
 SELECTED = paint.mask_of(*paint.AREA)
 
@@ -344,3 +346,118 @@ def keeps_in_a_deep_document():
     assert finer > len(values) / 4, "colours are dithered below 8 bits"
     assert set(values[3::4]) <= {a * 257 for a in range(256)}, "alpha is not"
     yield from paint.taken_back_and_done_again(doc, before, after)
+
+
+# --- the canvas is the painter's -------------------------------------------------------------------
+
+
+def shows_nothing_after_keep_until_a_thumbnail_is_tapped():
+    doc, _ = yield from filled(variants=3)
+    strip, keep = kt.find("strip"), kt.find("keep")
+    yield kt.until(over_canvas, 10, "the picture over the canvas")
+    kt.click(keep)
+    yield paint.there_are(doc, 2)
+    yield 700
+    assert over_canvas() is None, "the next variant lies over the layer that was kept"
+    assert strip.count() == 2
+    assert strip.currentRow() == -1
+    assert not keep.isEnabled(), "a second tap keeps what nobody has looked at"
+    paint.tap(strip, 1)
+    yield kt.until(over_canvas, 10, "the variant that was tapped")
+    kt.click(keep)
+    yield paint.there_are(doc, 3)
+    yield 500
+    assert over_canvas() is None
+    assert strip.count() == 1
+    assert strip.isVisible(), "nothing to tap"
+    paint.tap(strip, 0)
+    yield kt.until(over_canvas, 10, "the last variant")
+    # Of a press whose first picture was kept before the others came.
+    kt.click(kt.find("discard"))
+    kt.find("variants").setValue(3)
+    kt.find("steps").setValue(60)
+    kt.click(kt.find("press"))
+    yield paint.waits(1)
+    kt.click(keep)
+    yield paint.there_are(doc, 4)
+    yield paint.waits(2)
+    yield from paint.painted()
+    kt.find("variants").setValue(1)
+    assert over_canvas() is None
+    assert strip.currentRow() == -1
+
+
+def on_screen(x, y):
+    view = active_view()
+    point = view.widget.mapToGlobal(view.to_widget().map(QPoint(x, y)))
+    return point.x(), point.y()
+
+
+def key(what, name):
+    """``yield from key("key", "Escape")``: by the X server's keyboard."""
+    pressing = subprocess.Popen(["xdotool", what, name])
+    yield kt.until(lambda: pressing.poll() is not None, 10, "xdotool")
+
+
+def is_put_away_by_the_first_stroke_and_by_esc():
+    doc, _ = yield from filled()
+    strip, keep = kt.find("strip"), kt.find("keep")
+    yield kt.until(over_canvas, 10, "the picture over the canvas")
+    assert not strip.isVisible(), "one alone is large already"
+    doc.setSelection(None)
+    yield 300
+    rows = kt.history()
+    yield from kt.stroke([on_screen(x, 150) for x in range(20, 170, 30)])
+    yield kt.until(lambda: kt.history() != rows, 10, "the stroke")
+    yield 700
+    assert over_canvas() is None, "the stroke is covered again"
+    assert keep.isEnabled(), "it waits all the same"
+    paint.tap(strip, 0)
+    yield kt.until(over_canvas, 10, "the picture that was tapped")
+    active_view().widget.setFocus()
+    yield from key("key", "Escape")
+    yield kt.until(lambda: over_canvas() is None, 10, "Esc to put it away")
+    yield 500
+    assert over_canvas() is None
+    paint.tap(strip, 0)
+    yield kt.until(over_canvas, 10, "the picture that was tapped")
+    kt.press(kt.docker().panel, Qt.Key_Escape)
+    yield kt.until(lambda: over_canvas() is None, 10, "Esc in the docker to put it away")
+    # A new one is seen.
+    kt.click(kt.find("press"))
+    yield paint.waits(2)
+    yield kt.until(over_canvas, 10, "the new picture")
+
+
+def stays_while_the_canvas_is_moved():
+    yield from filled()
+    yield kt.until(over_canvas, 10, "the picture over the canvas")
+    rows = kt.history()
+    active_view().widget.setFocus()
+    yield from key("keydown", "space")
+    try:
+        yield from kt.stroke([on_screen(x, 100) for x in range(60, 120, 10)])
+    finally:
+        yield from key("keyup", "space")
+    yield 800
+    assert kt.history() == rows
+    assert over_canvas() is not None
+    assert over_canvas().presence == 1
+
+
+def is_in_sight(widget):
+    """Whether all of it is seen without scrolling."""
+    return widget.isVisible() and widget.visibleRegion().boundingRect() == widget.rect()
+
+
+def every_press_brings_keep_into_view():
+    yield from filled()
+    bar = kt.find("options", QScrollArea).verticalScrollBar()
+    for count in (2, 3):
+        bar.setValue(bar.maximum())
+        yield 100
+        assert not is_in_sight(kt.find("keep")), "this docker is too tall for this test"
+        kt.click(kt.find("press"))
+        yield paint.waits(count)
+        yield from paint.painted()
+        yield kt.until(lambda: is_in_sight(kt.find("keep")), 5, "Keep to be in sight")

@@ -234,6 +234,7 @@ def keeps_one_variant_of_three():
     yield kt.until(lambda: len(paint.stack(doc)) == 2, 10, "the layer")
     assert strip.count() == 2
     yield from paint.changed_only_inside(doc, before, paint.mask_of(*paint.AREA))
+    paint.tap(strip, 0)
     for _ in range(2):
         kt.click(kt.find("discard"))
     assert not kt.find("keep").isVisible()

@@ -35,6 +35,7 @@ def says_that_there_were_strokes_meanwhile():
     yield paint.there_are(doc, 3)
     yield 500
     assert not remark.isVisible(), remark.text()
+    paint.tap(kt.find("strip"), 0)
     kt.click(kt.find("keep"))
     yield paint.there_are(doc, 4)
     assert not paint.notice(), paint.notice()
@@ -65,6 +66,7 @@ def takes_no_layer_of_ours_for_a_stroke():
     doc.refreshProjection()
     said = "You painted there"
     for count in (3, 4):
+        paint.tap(kt.find("strip"), 0)
         kt.click(kt.find("keep"))
         yield paint.there_are(doc, count)
         yield kt.until(lambda: paint.notice().startswith(said), 10, f"a sentence for {count}")
