@@ -45,19 +45,25 @@ from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
 from velatura.server.worker.live import GivenUp, LivePainter, check_live, make_live_tools
 from velatura.server.worker.live_canvas import LiveCanvas
-from velatura.server.worker.live_plan import make_live_plan
+from velatura.server.worker.live_plan import EVEN_PIXELS, make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.quick import live_multiple, quick, quick_ends, quick_job, quick_net
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools, Variant
+from velatura.server.worker.runtime.accelerate import (
+    accelerate,
+    accelerate_ends,
+    accelerate_job,
+    accelerate_net,
+    prepares_shapes,
+)
+from velatura.server.worker.runtime.warmup import Warmed, load_weights
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import Prompts, embed, read_prompt, read_prompts, whole
-from velatura.server.worker.warm import Warmed, load_weights
 
 # The kind of what stands on the shelf for live painting.
 _FEW_STEP = "few-step"
@@ -98,7 +104,7 @@ class Engine:
         # By model and LoRAs, as the live UNets on the shelf.
         self._passes: dict[tuple[Any, ...], Pass] = {}
         # By model, for ordinary jobs; None before the second.
-        self._quick: dict[str, Pass | None] = {}
+        self._job_passes: dict[str, Pass | None] = {}
         # By net and kind, for live painting: with it, what runs it.
         self._guides: dict[tuple[int, str], tuple[torch.nn.Module, torch.nn.Module]] = {}
         # By model, for live painting: both ends of its tiny autoencoder.
@@ -122,7 +128,7 @@ class Engine:
 
     def wait_until_prepared(self) -> None:
         """Until every pass that is wanted so far is prepared, which painting never waits for."""
-        for run in (*self._passes.values(), *self._quick.values()):
+        for run in (*self._passes.values(), *self._job_passes.values()):
             if isinstance(run, Warmed):
                 run.wait()
 
@@ -245,7 +251,9 @@ class Engine:
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
         info = self._checkpoints.info(settings.model)
-        plan = make_live_plan(settings.area, info, live_multiple(self._device))
+        plan = make_live_plan(
+            settings.area, info, EVEN_PIXELS if prepares_shapes(self._device) else 1
+        )
         check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
@@ -258,8 +266,10 @@ class Engine:
             report.stage("preparing")
             unet = self._live_unet(folder, loaded, named, ready)
         key = (loaded.name, named.loras)
-        run = self._passes[key] = self._passes.get(key) or quick(unet)
-        ends = self._ends[loaded.name] = self._ends.get(loaded.name) or quick_ends(loaded.tiny_vae)
+        run = self._passes[key] = self._passes.get(key) or accelerate(unet)
+        ends = self._ends[loaded.name] = self._ends.get(loaded.name) or accelerate_ends(
+            loaded.tiny_vae
+        )
         nets = [
             self._guide(self._controls.net(settings.model, c.kind, loaded.dtype, report), c.kind)
             for c in settings.controls
@@ -308,7 +318,7 @@ class Engine:
     def _guide(self, net: torch.nn.Module, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
         """``net`` and what runs it: always the same, as passes are prepared for it."""
         key = (id(net), kind)
-        self._guides[key] = self._guides.get(key) or (net, quick_net(net, kind))
+        self._guides[key] = self._guides.get(key) or (net, accelerate_net(net, kind))
         return self._guides[key]
 
     def _find_named(self, model: str, prompts: Prompts) -> Named:
@@ -335,10 +345,12 @@ class Engine:
         """
         if ready.loras:
             return loaded.denoiser
-        if loaded.name not in self._quick:
-            self._quick[loaded.name] = None
+        if loaded.name not in self._job_passes:
+            self._job_passes[loaded.name] = None
             return loaded.denoiser
-        run = self._quick[loaded.name] = self._quick[loaded.name] or quick_job(loaded.unet)
+        run = self._job_passes[loaded.name] = self._job_passes[loaded.name] or accelerate_job(
+            loaded.unet
+        )
         return loaded.family.make_denoiser(loaded, run) if run else loaded.denoiser
 
     def _forget(self, key: Key) -> None:
@@ -352,7 +364,7 @@ class Engine:
             if is_its and isinstance(run := self._passes.pop(other), Warmed):
                 run.close()
         if kind == MODEL:
-            if isinstance(its := self._quick.pop(name, None), Warmed):
+            if isinstance(its := self._job_passes.pop(name, None), Warmed):
                 its.close()
             self._ends.pop(name, None)
             for other in tuple(self._shelf):
@@ -376,7 +388,7 @@ class Engine:
             self._addons,
             self._passes,
             self._guides,
-            self._quick,
+            self._job_passes,
             self._ends,
             self._painters,
         )

@@ -33,8 +33,8 @@ from velatura.server.worker.live_plan import (
 from velatura.server.worker.pixels import to_array
 from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.prompts import Parsed
+from velatura.server.worker.runtime.warmup import Warmed
 from velatura.server.worker.text import Prompts, embed_both
-from velatura.server.worker.warm import Warmed
 
 # What each step continues with, as gamma of Zheng et al. 2024: at 1 LCM draws the canvas's noise for it
 # anew (Luo et al. 2023), at 0 DDIM goes on with what was predicted (Song et al. 2020), which is Euler's

@@ -14,8 +14,6 @@ from velatura.models.families.unet.call import GUIDANCE, Given, Guide, Pass
 from velatura.models.families.unet.denoiser import guidance_embedding
 from velatura.protocol.region import Rect, Size
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.incremental import Incremental, layers_of
-from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import (
     cells_around,
     in_cells,
@@ -24,9 +22,11 @@ from velatura.server.worker.live_plan import (
     times,
 )
 from velatura.server.worker.memory import free_memory
-from velatura.server.worker.passes import Recorded
 from velatura.server.worker.plan import LATENT_CELL
-from velatura.server.worker.warm import Warmed
+from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
+from velatura.server.worker.runtime.unet.kept import Memory
+from velatura.server.worker.runtime.unet.recorded import Recorded
+from velatura.server.worker.runtime.warmup import Warmed
 
 # Cells of each deeper level that a change is followed to, beyond those of the level above. With none
 # below level 1 a part costs 6 % less, but the starter answers a stroke at 0.71 of a whole picture, not 0.73.

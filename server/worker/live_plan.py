@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from velatura.protocol.messages import ModelInfo
 from velatura.protocol.region import Rect, Size
-from velatura.server.worker.levels import grown
 from velatura.server.worker.plan import LATENT_CELL
+from velatura.server.worker.runtime.unet.levels import grown
 
 # The area (in native squares) up to which a live picture is not scaled down.
 _MOST_AREA = 1.5

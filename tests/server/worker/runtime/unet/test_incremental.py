@@ -12,38 +12,15 @@ import torch
 from diffusers import AutoencoderTiny, ControlNetModel
 from live_painting import Easel, opened
 from painting import scenery
-from unet_inputs import given
+from unet_inputs import HEIGHT, PARTS, WAYS, WHOLE, WIDTH, cut, given, memory_of, part_of
 from velatura.models.families.unet.call import Given, plain
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker import live_model
-from velatura.server.worker.incremental import Incremental, layers_of
-from velatura.server.worker.kept import Memory
 from velatura.server.worker.live_plan import times
-from velatura.server.worker.passes import Recorded, RecordedParts
-
-# An odd side: its halves are rounded up.
-HEIGHT, WIDTH = 19, 24
-WHOLE = Rect(0, 0, WIDTH, HEIGHT)
-PARTS = (Rect(3, 5, 7, 8), Rect(0, 0, 2, 3), Rect(17, 12, 7, 7), Rect(11, 0, 1, 19), WHOLE)
-
-
-# How a part is told where it lies.
-WAYS = (Memory.told, Memory.told_by_number)
-
-
-def part_of(asked: Given, rect: Rect, memory: Memory, way=Memory.told) -> Given:
-    (told,) = way(memory, rect)
-    return Given(cut(asked.inputs, rect), asked.step, asked.prompt, asked.labels, **told)
-
-
-def cut(picture: torch.Tensor, rect: Rect) -> torch.Tensor:
-    return picture[..., rect.y : rect.bottom, rect.x : rect.right]
-
-
-def memory_of(unet: torch.nn.Module, asked: Given) -> Memory:
-    more = {"encoder_hidden_states": asked.prompt, "added_cond_kwargs": asked.labels}
-    return Memory(layers_of(unet, asked.inputs, asked.step, **more), WHOLE)
+from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
+from velatura.server.worker.runtime.unet.kept import Memory
+from velatura.server.worker.runtime.unet.recorded import Recorded, RecordedParts
 
 
 @pytest.mark.parametrize("pictures", [1, 2])

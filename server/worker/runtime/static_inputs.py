@@ -1,6 +1,6 @@
 """A pass that was captured with the tensors it was given then: whatever it is given, it reads those.
 
-What stands still is written here without a device; cuda.py captures.
+What stands still is written here without a device; cuda_graphs.py captures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Capture = Callable[[Given], tuple[Callable[[], object], torch.Tensor]]
 
 
 class Captured:
-    """A pass for all that is of the shape of ``example`` (warm.shape_of).
+    """A pass for all that is of the shape of ``example`` (warmup.shape_of).
 
     What layers keep is read and written where it lies; all else is copied to where the pass reads it.
     """

@@ -16,12 +16,11 @@ from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker import engine as engine_module
-from velatura.server.worker.captured import Captured, rehearsal
-from velatura.server.worker.cuda import compiled
-from velatura.server.worker.incremental import Incremental, layers_of
-from velatura.server.worker.kept import Memory
-from velatura.server.worker.live_plan import EVEN_PIXELS
-from velatura.server.worker.warm import Stage, Warmed, load_weights, shape_of
+from velatura.server.worker.runtime.cuda_graphs import compiled
+from velatura.server.worker.runtime.static_inputs import Captured, rehearsal
+from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
+from velatura.server.worker.runtime.unet.kept import Memory
+from velatura.server.worker.runtime.warmup import Stage, Warmed, load_weights, shape_of
 
 
 @pytest.fixture
@@ -117,14 +116,14 @@ def test_compiled_passes_over_the_whole_and_over_parts_keep_what_eager_ones_keep
     layers = layers_of(unet, asked.inputs, asked.step, encoder_hidden_states=asked.prompt)
     run = plain(Incremental(unet))
     # The real compiler, without the last stage that needs another compiler; in one piece or not at all.
-    quick = compiled(run, backend="aot_eager", fullgraph=True)
+    made = compiled(run, backend="aot_eager", fullgraph=True)
     memories = [Memory(layers, whole, 2, 1) for _ in "ab"]
     for rect in (whole, part):
         inputs = asked.inputs[..., rect.y : rect.bottom, rect.x : rect.right].contiguous()
         for step in range(2):
             eager, other = (
                 form(replace(asked, inputs=inputs + step, **memory.told_by_number(rect)[step]))
-                for form, memory in zip((run, quick), memories, strict=True)
+                for form, memory in zip((run, made), memories, strict=True)
             )
             assert torch.allclose(eager, other, atol=1e-5)
         asked.inputs.mul_(0.5)
@@ -190,13 +189,13 @@ def test_ordinary_jobs_are_painted_by_prepared_passes_when_they_come_again(
 ):
     workshops = []
 
-    def quick_job(unet):
+    def accelerate_job(unet):
         run = plain(Incremental(unet))
         workshops.append(Workshop(run))
         workshops[-1].open.set()
         return Warmed(run, [Stage(workshops[-1], 15)])
 
-    monkeypatch.setattr(engine_module, "quick_job", quick_job)
+    monkeypatch.setattr(engine_module, "accelerate_job", accelerate_job)
     engine = make_tiny_engine(tiny_folder)
     picture = scenery(96, 96)
     request = ask(picture, rectangle(96, 96, Rect(20, 20, 40, 40)), guidance=4.0, steps=10)
@@ -207,7 +206,7 @@ def test_ordinary_jobs_are_painted_by_prepared_passes_when_they_come_again(
             engine.wait_until_prepared()
     (workshop,) = workshops
     assert 10 <= len(workshop.used) < 30
-    engine._quick["tiny"].close()
+    engine._job_passes["tiny"].close()
 
 
 def test_shapes_are_told_apart_by_bucket_batch_prompt_and_controls(unet):
@@ -273,15 +272,15 @@ def test_live_paints_parts_by_prepared_passes_and_meanwhile_whole_and_says_how_f
 ):
     runs, steps = [], more.get("steps", 4)
 
-    def quick(unet):
+    def accelerate(unet):
         run = plain(Incremental(unet))
         runs.append((Eager(run, []), Workshop(run)))
         if len(runs) == 2:
             runs[1] = Warmed(run, [Stage(runs[1][1])]), runs[1][1]
         return runs[-1][0]
 
-    monkeypatch.setattr(engine_module, "quick", quick)
-    monkeypatch.setattr(engine_module, "live_multiple", lambda device: EVEN_PIXELS)
+    monkeypatch.setattr(engine_module, "accelerate", accelerate)
+    monkeypatch.setattr(engine_module, "prepares_shapes", lambda device: True)
     engines = [make_tiny_engine(tiny_folder) for _ in "ab"]
     picture = scenery(160, 120)
     easels = [Easel(opened(160, 120, **more), picture, engine) for engine in engines]
@@ -342,13 +341,13 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
         make_lora(folder / f"lora-{name}.safetensors", parts_of(folder), "kohya", seed=seed)
     workshops = []
 
-    def quick(unet):
+    def accelerate(unet):
         run = plain(Incremental(unet))
         workshops.append(Workshop(run))
         workshops[-1].open.set()
         return Warmed(run, [Stage(workshops[-1])])
 
-    monkeypatch.setattr(engine_module, "quick", quick)
+    monkeypatch.setattr(engine_module, "accelerate", accelerate)
     engine = make_tiny_engine(folder)
     easel = Easel(opened(64, 64, prompt="a house <lora:ink:1>"), scenery(64, 64), engine)
     easel.key()

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import torch
 from velatura.models.families.unet.call import Pass, plain
 from velatura.models.families.unet.union import UnionNet, is_union
-from velatura.server.worker import cuda
-from velatura.server.worker.incremental import Incremental
-from velatura.server.worker.live_plan import EVEN_PIXELS
-from velatura.server.worker.passes import Recorded, RecordedParts
+from velatura.server.worker.runtime import cuda_graphs
+from velatura.server.worker.runtime.unet.incremental import Incremental
+from velatura.server.worker.runtime.unet.recorded import Recorded, RecordedParts
 
 # Above this many parameters the arithmetic of a pass on a CPU hides the Python around it.
 _SMALL = 50_000_000
@@ -22,34 +21,33 @@ def is_small(unet: torch.nn.Module) -> bool:
     return next(unet.parameters()).device.type == "cpu" and size <= _SMALL
 
 
-def quick(unet: torch.nn.Module) -> Pass:
+def accelerate(unet: torch.nn.Module) -> Pass:
     """A pass of ``unet``: on a CPU bit for bit diffusers' own; on CUDA, once a shape is prepared, as
     close to it as compilers come."""
     if next(unet.parameters()).device.type == "cuda":
-        return cuda.graphed(unet, live=True)
+        return cuda_graphs.graphed(unet, live=True)
     parts = Incremental(unet)
     return Recorded(parts) if is_small(unet) else plain(parts)
 
 
-def quick_job(unet: torch.nn.Module) -> Pass | None:
+def accelerate_job(unet: torch.nn.Module) -> Pass | None:
     """The same for ordinary jobs, whose pictures have many sizes; None for diffusers' own call."""
     if next(unet.parameters()).device.type == "cuda":
-        return cuda.graphed(unet, live=False)
+        return cuda_graphs.graphed(unet, live=False)
     return Recorded(unet) if is_small(unet) else None
 
 
-def live_multiple(device: torch.device) -> int:
-    """Of what the sides of a live picture are, in model pixels: where passes are prepared, few shapes
-    serve all pictures."""
-    return EVEN_PIXELS if device.type == "cuda" else 1
+def prepares_shapes(device: torch.device) -> bool:
+    """Tell whether passes on ``device`` are prepared for one shape each: then few should come."""
+    return device.type == "cuda"
 
 
-def quick_net(net: torch.nn.Module, kind: str) -> torch.nn.Module:
+def accelerate_net(net: torch.nn.Module, kind: str) -> torch.nn.Module:
     """A ControlNet for ``kind`` that a pass runs."""
     return UnionNet(net, (kind,), (1.0,)) if is_union(net) else Incremental(net)
 
 
-def quick_ends(tiny: torch.nn.Module | None) -> list[Callable[..., torch.Tensor]]:
+def accelerate_ends(tiny: torch.nn.Module | None) -> list[Callable[..., torch.Tensor]]:
     """The encoder and the decoder of a tiny autoencoder, if there is one; see Incremental."""
     if tiny is None:
         return []

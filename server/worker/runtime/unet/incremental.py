@@ -18,8 +18,8 @@ import torch
 from diffusers.models.upsampling import Upsample2D
 from torch.nn import functional
 from velatura.protocol.region import Rect
-from velatura.server.worker.levels import LEVELS, in_level
-from velatura.server.worker.packed import convolved, is_packed, multiplied
+from velatura.server.worker.runtime.packed_weights import convolved, is_packed, multiplied
+from velatura.server.worker.runtime.unet.levels import LEVELS, in_level
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from unet_inputs import given
 from velatura.models.families.unet.call import Given, plain
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
-from velatura.server.worker.passes import Recorded
-from velatura.server.worker.quick import quick
+from velatura.server.worker.runtime.accelerate import accelerate
+from velatura.server.worker.runtime.unet.recorded import Recorded
 
 
 def test_one_recording_gives_the_same_bits_for_every_size_and_step(unet):
-    recorded = quick(unet)
+    recorded = accelerate(unet)
     assert isinstance(recorded, Recorded)
     with torch.no_grad():
         for size in ((8, 8), (6, 6), (7, 12), (9, 10)):
@@ -27,7 +27,7 @@ def test_one_recording_gives_the_same_bits_for_every_size_and_step(unet):
 
 
 def test_guided_and_longer_prompts_are_recorded_too(unet):
-    recorded = quick(unet)
+    recorded = accelerate(unet)
     with torch.no_grad():
         guided = given(unet, 6, 8, pictures=2)
         assert torch.equal(recorded(guided), plain(unet)(guided))
@@ -38,7 +38,7 @@ def test_guided_and_longer_prompts_are_recorded_too(unet):
 def test_what_controls_add_is_part_of_the_pass(tiny_folder):
     unet = UNet2DConditionModel.from_pretrained(tiny_folder / "unet").eval()
     net = ControlNetModel.from_pretrained(tiny_folder / "controlnet-line").eval()
-    recorded = quick(unet)
+    recorded = accelerate(unet)
     with torch.no_grad():
         for size in ((8, 8), (6, 7), (8, 8)):
             one = given(unet, *size)
@@ -58,7 +58,7 @@ def test_what_controls_add_is_part_of_the_pass(tiny_folder):
 def test_a_large_model_is_not_recorded():
     with torch.device("meta"):
         large = UNet2DConditionModel(block_out_channels=(320, 640, 640, 640))
-    assert not isinstance(quick(large), Recorded)
+    assert not isinstance(accelerate(large), Recorded)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_later_jobs_are_replayed_and_paint_the_same_pixels(tiny_folder, more):
     picture = scenery(160, 128)
     request = ask(picture, rectangle(160, 128, Rect(20, 20, 110, 90)), guidance=4.0, **more)
     first = painted(engine, request)
-    assert engine._quick == {"tiny": None}
+    assert engine._job_passes == {"tiny": None}
     for _ in range(2):
         assert (painted(engine, request) == first).all()
-    assert engine._quick["tiny"]._recordings
+    assert engine._job_passes["tiny"]._recordings

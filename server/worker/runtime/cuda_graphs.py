@@ -2,7 +2,7 @@
 
 NOT YET RUN ON A GPU: written against the documentation of torch 2.9 to 2.15 (torch.compile,
 torch.cuda.CUDAGraph, torch.cuda.graph, torch.cuda.graph_pool_handle). What decides when a graph is
-made and used is in warm.py, what it reads and writes in captured.py: both are tested on a CPU.
+made and used is in warmup.py, what it reads and writes in static_inputs.py: both are tested on a CPU.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from velatura.models.families.unet.call import Given, Pass, plain
-from velatura.server.worker.captured import Captured, rehearsal
-from velatura.server.worker.incremental import Incremental
-from velatura.server.worker.warm import Stage, Warmed
+from velatura.server.worker.runtime.static_inputs import Captured, rehearsal
+from velatura.server.worker.runtime.unet.incremental import Incremental
+from velatura.server.worker.runtime.warmup import Stage, Warmed
 
 # Passes before a capture: libraries choose their kernels and take their workspaces in the first ones.
 _REHEARSALS = 3

@@ -1,4 +1,4 @@
-"""Record a UNet's pass and replay it without Python.
+"""Record passes of a UNet and of an autoencoder, and replay them without Python.
 
 A small model on a CPU spends almost as long in Python as in arithmetic, above all where live painting
 makes a few passes over few cells, so its pass is recorded once and replayed without Python.
@@ -6,15 +6,13 @@ makes a few passes over few cells, so its pass is recorded once and replayed wit
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from velatura.models.families.unet.call import Given, plain, tensors_of, with_tensors
-from velatura.server.worker.packed import lay_out
-from velatura.server.worker.tidy import tidy
+from velatura.server.worker.runtime.torchscript import record
 
 # A height and width in cells that halve to odd numbers: for these diffusers keeps the sizes of the
 # way down for the way up, which is right for all others too.
@@ -52,7 +50,7 @@ class Recorded:
         # What layers keep has sizes of its own, and then they keep those of the way down.
         tensors = tensors_of(given if given.kept else _resized(given, _ODD))
         nets = torch.nn.ModuleList([self._unet, *(guide.net for guide in given.guides)])
-        return _recording(nets, lambda *now: run(with_tensors(given, now)), tensors)
+        return record(nets, lambda *now: run(with_tensors(given, now)), tensors)
 
 
 class RecordedParts:
@@ -76,35 +74,10 @@ class RecordedParts:
             def run(x: torch.Tensor, *kept: torch.Tensor) -> Any:
                 return self._net(x, kept=kept, is_part=True)
 
-            self._recordings[x.dtype] = _recording(self._net, run, (x, *kept))
+            self._recordings[x.dtype] = record(self._net, run, (x, *kept))
         with torch.jit.optimized_execution(False):
             part: torch.Tensor = self._recordings[x.dtype](x, *kept)
             return part
-
-
-def _recording(
-    net: torch.nn.Module, run: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...]
-) -> Any:
-    """``run``, a function of ``tensors`` that runs ``net``, without Python."""
-
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-            return run(*tensors)
-
-    with warnings.catch_warnings(), torch.no_grad():
-        # It tells of what depends on sizes, and that torch.export and torch.compile are preferred.
-        # An exported graph is walked by Python: the starter's pass over a part of a picture took
-        # 10.2 ms so, 7.0 replayed and 12.8 as it is. A compiler is what people who paint on a CPU
-        # rarely have, and takes minutes.
-        warnings.simplefilter("ignore")
-        made = torch.jit.freeze(torch.jit.trace(Flat().eval(), tensors, check_trace=False))
-    lay_out(made.graph)
-    tidy(made.graph)
-    return made
 
 
 def _resized(given: Given, size: tuple[int, int]) -> Given:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_incremental import HEIGHT, PARTS, WHOLE, WIDTH, memory_of, part_of
 from torch.nn import functional
-from unet_inputs import given
+from unet_inputs import HEIGHT, PARTS, WHOLE, WIDTH, given, memory_of, part_of
 from velatura.models.families.unet.call import plain
-from velatura.server.worker import packed
-from velatura.server.worker.incremental import Incremental
-from velatura.server.worker.passes import Recorded
-from velatura.server.worker.tidy import tidy
+from velatura.server.worker.runtime import packed_weights
+from velatura.server.worker.runtime.graph_simplify import tidy
+from velatura.server.worker.runtime.unet.incremental import Incremental
+from velatura.server.worker.runtime.unet.recorded import Recorded
 
 LAID_OUT = "mkldnn::_linear_pointwise"
 
@@ -19,7 +18,7 @@ LAID_OUT = "mkldnn::_linear_pointwise"
 @pytest.mark.parametrize("pictures", [1, 2])
 @torch.no_grad()
 def test_parts_are_painted_by_weights_that_are_laid_out_once(unet, monkeypatch, pictures):
-    monkeypatch.setattr(packed, "_WORTH_IT", 1)
+    monkeypatch.setattr(packed_weights, "_WORTH_IT", 1)
     asked = given(unet, HEIGHT, WIDTH, pictures)
     memory, other = (memory_of(unet, asked) for _ in range(2))
     recorded, run = Recorded(Incremental(unet)), plain(Incremental(unet))
@@ -35,6 +34,7 @@ def test_parts_are_painted_by_weights_that_are_laid_out_once(unet, monkeypatch, 
     assert "mkldnn::_reorder_linear_weight" not in part
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:FutureWarning")
 def test_what_does_nothing_goes_and_the_rest_stays():
     def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         count, channels, height, width = x.shape
