@@ -14,6 +14,7 @@ from ..protocol import messages as m
 from ..protocol.errors import LocalError
 from ..protocol.region import Rect
 from . import canvas, capture, sending, trace
+from .back import BackToWork
 from .capture import CaptureError
 from .desks import Desks
 from .document import Document, DocumentError
@@ -61,6 +62,7 @@ class Controller(QtCore.QObject):
         self.recipes = Reopening(panel, self._active)
         self.preview = Preview(panel, self)
         self.results = Results(panel, link, self._active, self)
+        self.back = BackToWork()
         self.pictures = PictureFiles(panel, self._active, self.results.workshop)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
@@ -129,6 +131,7 @@ class Controller(QtCore.QObject):
     def look(self) -> canvas.Canvas | None:
         """Show what a press would do to the canvas as it is now."""
         document = self._active()
+        self.back.follow()
         self.desks.follow(document)
         self._seen = self._sight()
         self.recipes.look(document)
@@ -303,7 +306,9 @@ class Controller(QtCore.QObject):
             return
         name = tr("{kind} (Trace)", kind=kind_name(answer.kind))
         try:
+            active = tracing.document.active_layer
             layer = trace.insert(tracing.document, name, answer)
+            self.back.expect(tracing.document, layer, active)
         except DocumentError as error:
             self._panel.notice.say(said(error))
             return

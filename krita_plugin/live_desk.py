@@ -200,7 +200,7 @@ class LiveDesk(QtCore.QObject):
         if model.name != self._model:
             self._send(self._policy.ended())
             self._model, self._sampler = model.name, model.sampler
-        self._keeper.back_to_work(document)
+        self._keeper.back_to_work()
         choice = self._panel.live_options.choice
         area = self._scope.area(
             document.size,

@@ -6,7 +6,8 @@ from functools import partial
 
 from ..protocol import messages as m
 from . import recipe, recipes
-from .document import Document, DocumentError, LayerGone
+from .back import BackToWork
+from .document import DocumentError, LayerGone
 from .live_picture import LivePicture
 from .live_recipe import live_recipe
 from .live_source import LiveSource
@@ -20,7 +21,7 @@ class LiveKeeper:
 
     def __init__(self, panel: Panel, strokes: Strokes) -> None:
         self._panel, self._strokes = panel, strokes
-        self._left: tuple[str, str] | None = None  # a kept layer, and the one worked on before it
+        self._back = BackToWork()
 
     def keep(
         self,
@@ -57,17 +58,12 @@ class LiveKeeper:
         except DocumentError as error:
             self._panel.notice.say(said(error))
             return
-        if go_on and active is not None:
-            self._left = (layer, active)
+        if go_on:
+            self._back.expect(document, layer, active)
 
-    def back_to_work(self, document: Document) -> None:
-        """Krita makes a kept layer current some time after it was added: the painter goes on where
-        they were."""
-        if self._left is None or document.active_layer != self._left[0]:
-            return
-        layer, self._left = self._left[1], None
-        if any(x.id == layer for x in document.layers()):
-            document.activate_layer(layer)
+    def back_to_work(self) -> None:
+        """Where Krita has made a kept layer current, the painter goes on where they were."""
+        self._back.follow()
 
     def forget(self) -> None:
-        self._left = None
+        self._back.forget()

@@ -81,6 +81,7 @@ class Docker(DockWidget):
         self._follow = QtCore.QTimer(self)
         self._follow.setSingleShot(True)
         self._follow.timeout.connect(self.controller.results.hiding.follow)
+        self._follow.timeout.connect(self.controller.back.follow)
         self._glance = QtCore.QTimer(self)
         self._glance.timeout.connect(self._look_around)
         self._glance.start(_GLANCE)

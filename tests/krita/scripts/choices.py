@@ -39,7 +39,8 @@ def ends_the_layer_with_the_soft_edge_asked_for():
 
 def traces_a_guide_and_leaves_it_out_of_the_source():
     doc = yield from paint.picture()
-    before = kt.projection_bytes(doc)
+    before, own = kt.projection_bytes(doc), paint.stack(doc)[0]
+    yield from paint.choose_layer(doc, own)
     yield paint.label("Refine")
     paint.fold("guide", is_open=True)
     kt.find("guide_add").click()
@@ -53,6 +54,8 @@ def traces_a_guide_and_leaves_it_out_of_the_source():
     assert guide.name() == "Line art (Trace)", guide.name()
     assert not guide.visible()
     assert kt.projection_bytes(doc) == before
+    yield 500
+    assert doc.activeNode() == own, "the painter's next stroke goes to a hidden layer"
     assert kt.find("guide_layer_1").currentText() == guide.name()
     kt.type_text(kt.find("prompt"), "a red boat")
     kt.find("seed").setText("7")
