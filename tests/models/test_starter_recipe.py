@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
@@ -15,6 +18,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import load_file, save_file
 from velatura.models.starter.recipe import config as recipe_config
 from velatura.models.starter.recipe.autoencoder import (
     SCALING_FACTOR,
@@ -24,6 +28,7 @@ from velatura.models.starter.recipe.autoencoder import (
 )
 from velatura.models.starter.recipe.config import Config, Stage
 from velatura.models.starter.recipe.control import train_control
+from velatura.models.starter.recipe.crops import STAGES, train_crops
 from velatura.models.starter.recipe.data import Pictures, to_tensor
 from velatura.models.starter.recipe.depth import (
     depth_latents,
@@ -39,13 +44,24 @@ from velatura.models.starter.recipe.diffusion import (
 )
 from velatura.models.starter.recipe.distil import consistent, distil
 from velatura.models.starter.recipe.encode import encode_pictures, moments
-from velatura.models.starter.recipe.evaluate import edge_agreement, evaluate, fidelity
-from velatura.models.starter.recipe.export import check_sizes, export
-from velatura.models.starter.recipe.judge import small_classes, train_judge
+from velatura.models.starter.recipe.enlarger import (
+    CRITIC_WEIGHT,
+    Critic,
+    adversarial_loss,
+    train_enlarger,
+)
+from velatura.models.starter.recipe.evaluate import evaluate
+from velatura.models.starter.recipe.export import check_sizes, export, export_enlarger
+from velatura.models.starter.recipe.judge import numbers, places, small_classes, train_judge
 from velatura.models.starter.recipe.lora import train_lora
+from velatura.models.starter.recipe.measures import edge_agreement, fidelity
 from velatura.models.starter.recipe.networks import CONTROL_KINDS, build_unet, build_vae
 from velatura.models.starter.recipe.prompts import full_prompt
 from velatura.models.starter.recipe.render import render_pictures
+from velatura.models.starter.recipe.rulers import VERSION, export_rulers, load_rulers
+from velatura.models.starter.recipe.sharpness import frechet, sharpness
+from velatura.models.starter.recipe.soften import soften_pictures
+from velatura.models.starter.recipe.start import ENLARGER
 from velatura.models.starter.recipe.tiny import make_tiny, tiny_config
 from velatura.models.starter.recipe.tiny_decoder import train_tiny_decoder
 from velatura.models.starter.recipe.tokenizer import build_tokenizer
@@ -57,7 +73,7 @@ from velatura.models.starter.recipe.world import PALETTE, VOCABULARY, labels, ra
 def _toy(work: Path) -> Config:
     config = tiny_config(work)
     stage = Stage(steps=1, minutes=5.0, batch=2, rate=1e-3, crop=32)
-    return replace(config, pictures=4, stages=dict.fromkeys(config.stages, stage))
+    return replace(config, pictures=4, large_pictures=4, stages=dict.fromkeys(config.stages, stage))
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +94,12 @@ def exported(rendered) -> tuple[Config, Path]:
         stage(rendered)
     folder = rendered.work / "starter"
     export(rendered, folder)
+    soften_pictures(rendered, folder)
+    for stage in STAGES:
+        train_crops(rendered, stage)
+    train_enlarger(rendered)
+    export_enlarger(rendered, folder)
+    export_rulers(rendered, rendered.work / "rulers")
     return rendered, folder
 
 
@@ -100,12 +122,18 @@ def test_every_stage_runs_and_the_export_paints_with_every_part(exported):
 
 def test_evaluate_measures_every_row(exported, monkeypatch):
     config, folder = exported
-    monkeypatch.setattr("velatura.models.starter.recipe.paint.STEPS", 1)
+    monkeypatch.setattr("velatura.models.starter.recipe.paint.STEPS", 2)
     monkeypatch.setattr("velatura.models.starter.recipe.evaluate.VARIETY_SCENES", 50)
-    figures = evaluate(config, folder, count=2)
+    figures = evaluate(config, folder, scenes=2, rulers=config.work / "rulers")
     assert set(figures) >= {
         "autoencoder",
-        "judge",
+        "judge on renders",
+        "judge on round trips",
+        "generate, interpolated (large)",
+        "generate, enlarged (large)",
+        "refine, interpolated (large)",
+        "refine, enlarged (large)",
+        "Fréchet distance",
         "base",
         "shuffled prompts",
         "without guidance",
@@ -122,6 +150,85 @@ def test_evaluate_measures_every_row(exported, monkeypatch):
     }
     assert 0 <= figures["base"]["time"] <= 1
     assert figures["autoencoder"]["psnr_db"] > 0
+    assert {"number", "colour", "object"} <= set(figures["base"])
+
+
+def test_the_enlarger_goes_on_from_its_exported_weights(exported, continued):
+    config, folder = exported
+    (continued.work / "perceptual.pt").symlink_to(config.work / "perceptual.pt")
+    train_enlarger(continued)
+    export_enlarger(continued, continued.work)
+    before, after = (load_file(f / ENLARGER) for f in (folder, continued.work))
+    assert before.keys() == after.keys()
+    assert max((before[k] - after[k]).abs().max().item() for k in before) < 0.01
+
+
+def test_what_was_softened_is_not_softened_again(exported):
+    config, folder = exported
+    path = next((config.work / "pictures" / "large-train").glob("*/soft.npy"))
+    assert np.load(path).shape == (4, 48, 48, 3)
+    np.save(path, kept := np.load(path) // 2)
+    soften_pictures(config, folder)
+    assert (np.load(path) == kept).all()
+
+
+def test_rulers_of_two_versions_are_refused(exported, tmp_path):
+    rulers = exported[0].work / "rulers"
+    for name in ("judge", "crop_judge"):
+        shutil.copyfile(rulers / f"{name}.safetensors", tmp_path / f"{name}.safetensors")
+    assert load_rulers(tmp_path)[2] == VERSION
+    path = tmp_path / "judge.safetensors"
+    save_file(load_file(path), path, {"version": "0"})
+    with pytest.raises(ValueError, match="versions 0, 1: one is allowed"):
+        load_rulers(tmp_path)
+
+
+def test_the_critic_learns_nothing_from_the_enlargers_wishes_nor_it_from_the_critics():
+    torch.manual_seed(0)
+    critic = Critic(8).eval()  # no step of the spectral norms in between
+    painted = torch.rand(1, 3, 32, 32, requires_grad=True)
+    wishes = torch.autograd.grad(
+        adversarial_loss(critic, painted, torch.rand(1, 3, 32, 32)), painted, retain_graph=True
+    )[0]
+    frozen = {k: v.detach() for k, v in critic.named_parameters()}
+    fooled = torch.func.functional_call(critic, frozen, (painted,))
+    alone = torch.autograd.grad(CRITIC_WEIGHT * F.softplus(-fooled).mean(), painted)[0]
+    assert torch.allclose(wishes, alone, atol=1e-7)
+
+
+def test_density_counts_every_thing_once():
+    seeds = [900_000_000 + i for i in range(60)]
+    _, density = places(seeds)
+    counted = numbers(seeds)
+    assert counted.max() > 1
+    assert torch.allclose(density.sum((2, 3)), counted, atol=1e-4)
+
+
+def test_a_number_is_told_in_known_words():
+    label = {"style": "oil", "time": "day", "ground": "sea", "objects": {"boat": "red"}}
+    assert full_prompt(label, {"boat": 2}) == "oil painting, two boats with red sails at sea by day"
+    words = {word for n in (2, 3, 4) for word in full_prompt(label, {"boat": n}).split()}
+    assert {word.strip(",") for word in words} <= set(VOCABULARY)
+
+
+def test_sharpness_of_the_render_is_one_and_of_its_blur_less():
+    rng = np.random.default_rng(0)
+    renders = rng.integers(0, 256, (4, 160, 160, 3), np.uint8)
+    styles = ["oil", "oil", "ink", "ink"]
+    same = sharpness(renders, renders, styles)
+    assert same == dict.fromkeys(same, 1.0)
+    blurred = np.stack([cv2.GaussianBlur(r, (0, 0), 2) for r in renders])
+    found = sharpness(blurred, renders, styles)
+    assert set(found) == {"gradient", "fine_energy", "gradient_oil", "gradient_ink"}
+    assert max(found.values()) < 0.4
+
+
+def test_the_frechet_distance_of_two_normals_is_the_textbooks():
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 1, (20_000, 3))
+    b = rng.normal((3, 0, 0), 2, (20_000, 3))
+    assert frechet(a, a) == pytest.approx(0, abs=1e-6)
+    assert frechet(a, b) == pytest.approx(9 + 3 * (1 - 2) ** 2, rel=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-WORK = HERE / "work"
+# Hours of training are kept outside the repository, where no `git clean` reaches them.
+WORK = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "velatura-training"
 STARTER = HERE.parent
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How long and how fast one network is trained. `minutes` counts training time only."""
+    """How long and how fast one network is trained. `minutes` counts training time only; `dtype` is
+    the profile's unless given (thin convolutions are slower in bfloat16 than in float32 on a CPU)."""
 
     steps: int
     minutes: float
     batch: int
     rate: float
     crop: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
 class Config:
     """One profile. Sizes in pixels; `networks` maps a network's name to its shape.
 
+    `large_sizes`: sides of the renders that the enlarger and the crop judge learn from, by shard in
+    turn; `large_pictures`: how many of them are for training.
     `start`: an exported checkpoint whose weights stand in for every checkpoint that `work` lacks, so
     that a stage goes on from them instead of from random numbers.
     """
 
     size: int
     pictures: int
+    large_sizes: Sequence[int]
+    large_pictures: int
     device: str
     dtype: str
     seed: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,24 @@ import numpy as np
 import torch
 from velatura.models.starter.recipe.config import Config
 
-MAPS = ("image", "depth", "segmentation", "line")
-
 
 class Pictures:
-    """The shards of one split (`train`, `judge` or `test`), read in place.
+    """The shards of one split of `render.SPLITS`, read in place.
 
     Raises FileNotFoundError when nothing was rendered yet.
     """
 
-    def __init__(self, config: Config, split: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        split: str,
+        shards: Sequence[Path] | None = None,
+        named: str = "image",
+    ) -> None:
+        """Read `shards` only, if given, and only those that have the map `named`."""
         folder = config.work / "pictures" / split
-        self.shards = sorted(folder.glob("[0-9]*"))
+        there = shards or sorted(folder.glob("[0-9]*[0-9]"))
+        self.shards = [shard for shard in there if (shard / f"{named}.npy").exists()]
         if not self.shards:
             raise FileNotFoundError(f"No pictures of split {split!r}: run the render stage first.")
         texts = [json.loads((shard / "scenes.json").read_text()) for shard in self.shards]
@@ -31,8 +38,8 @@ class Pictures:
         starts = np.cumsum([0, *(len(text) for text in texts)])
         self._place = [(shard, i) for shard, text in enumerate(texts) for i in range(len(text))]
         self._maps = {
-            name: [np.load(shard / f"{name}.npy", mmap_mode="r") for shard in self.shards]
-            for name in MAPS
+            path.stem: [np.load(shard / path.name, mmap_mode="r") for shard in self.shards]
+            for path in self.shards[0].glob("*.npy")
         }
         assert starts[-1] == len(self.captions)
 
@@ -40,9 +47,14 @@ class Pictures:
         return len(self.captions)
 
     def read(self, name: str, indices: np.ndarray) -> np.ndarray:
-        """One map of several pictures: (N, S, S) or (N, S, S, 3), uint8."""
+        """One map of several pictures of one size: (N, S, S) or (N, S, S, 3), uint8."""
         maps = self._maps[name]
         return np.stack([maps[shard][i] for shard, i in (self._place[int(k)] for k in indices)])
+
+    def one(self, name: str, index: int) -> np.ndarray:
+        """One map of one picture, on disk until it is read."""
+        shard, i = self._place[index]
+        return self._maps[name][shard][i]
 
 
 def save_shard(folder: Path, maps: dict[str, np.ndarray], scenes: list[dict[str, Any]]) -> None:

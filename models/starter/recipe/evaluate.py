@@ -1,6 +1,7 @@
 """Every measured figure of the starter, on scenes and prompts that training never saw.
 
-`python -m velatura.models.starter.recipe.evaluate --json` prints them all as one JSON object.
+`python -m velatura.models.starter.recipe.evaluate --json [FOLDER ...]` prints them all as one JSON
+object, by folder: old and new weights side by side, measured by the same rulers in one run.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,43 +20,53 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import spearmanr
+from velatura.models.enlarger import load_enlarger
 from velatura.models.starter.recipe import paint
 from velatura.models.starter.recipe.config import STARTER, Config, load
+from velatura.models.starter.recipe.crops import CropNet
 from velatura.models.starter.recipe.data import Pictures, to_pixels, to_tensor
-from velatura.models.starter.recipe.judge import (
-    Judge,
-    small_classes,
-    small_depth,
-    targets,
-    trained_judge,
+from velatura.models.starter.recipe.judge import Judge, numbers, targets
+from velatura.models.starter.recipe.measures import (
+    Figures,
+    adherence,
+    class_agreement,
+    depth_agreement,
+    edge_agreement,
+    fidelity,
+    round_trips,
+    spread,
 )
 from velatura.models.starter.recipe.prompts import full_prompt
+from velatura.models.starter.recipe.rulers import RULERS, load_rulers
+from velatura.models.starter.recipe.sharpness import frechet_figures, sharpness
+from velatura.models.starter.recipe.soften import shrink
 from velatura.models.starter.recipe.speed import speeds
-from velatura.models.starter.recipe.world import OBJECTS, labels, random_scene, render
+from velatura.models.starter.recipe.start import ENLARGER
+from velatura.models.starter.recipe.world import labels, random_scene, render
 
-CHUNK = 50
 VARIETY_SCENES = 20_000
-ROOF_OR_SAIL = [OBJECTS.index("house"), OBJECTS.index("boat")]
-
-Figures = dict[str, float]
+REFINE_STRENGTH = 0.5
 
 
-def evaluate(config: Config, folder: Path = STARTER, count: int = 200) -> dict[str, Figures]:
-    """All figures of the checkpoint in `folder`, over `count` held-out scenes. Shares are 0..1."""
+def evaluate(
+    config: Config, folder: Path = STARTER, scenes: int = 400, rulers: Path = RULERS
+) -> dict[str, Figures]:
+    """All figures of the checkpoint in `folder`, over held-out scenes. Shares are 0..1."""
     pictures = Pictures(config, "test")
-    count = min(count, len(pictures))
+    count = min(scenes, len(pictures))
     truth = targets(pictures.labels[:count])
-    prompts = [full_prompt(label) for label in pictures.labels[:count]]
-    judge = trained_judge(config)
+    truth["number"] = numbers(pictures.seeds[:count])
+    prompts = scene_prompts(pictures, count)
+    judge, crop_judge, _ = load_rulers(rulers, config.device)
     base = paint.load_starter(folder)
     renders = pictures.read("image", np.arange(count))
     trips = round_trips(base.vae, renders)
-    figures = {
-        "autoencoder": fidelity(renders, trips),
-        "judge": adherence(judge, trips, truth) | judge_maps(judge, trips, pictures, count),
-    }
     painted = paint.paint(base, prompts)
+    figures = {"autoencoder": fidelity(renders, trips)}
+    figures |= enlarged_figures(crop_judge, base, prompts, painted, config, folder)
+    figures["judge on renders"] = adherence(judge, renders, truth)
+    maps = judge_maps(judge, trips, pictures, count)
+    figures["judge on round trips"] = adherence(judge, trips, truth) | maps
     figures["base"] = adherence(judge, painted, truth)
     shuffled = np.random.default_rng(0).permutation(count)
     figures["shuffled prompts"] = adherence(
@@ -73,25 +86,55 @@ def evaluate(config: Config, folder: Path = STARTER, count: int = 200) -> dict[s
     return figures
 
 
-def fidelity(truth: np.ndarray, given: np.ndarray) -> Figures:
-    """Mean PSNR in dB, PSNR of the mean error, and the error of each picture's mean colour (of 255)."""
-    error = given.astype(np.float64) - truth
-    squared = np.square(error).mean((1, 2, 3))
-    return {
-        "psnr_db": float(np.mean(10 * np.log10(255**2 / squared))),
-        "psnr_of_mean_error_db": float(10 * np.log10(255**2 / squared.mean())),
-        "mean_colour_error": float(np.abs(error.mean((1, 2))).mean()),
-    }
+def scene_prompts(pictures: Pictures, count: int) -> list[str]:
+    """Full prompts of the first `count` scenes, with how many there are of each thing."""
+    counts = (Counter(t.kind for t in random_scene(s).things) for s in pictures.seeds[:count])
+    return [
+        full_prompt(label, number)
+        for label, number in zip(pictures.labels[:count], counts, strict=True)
+    ]
 
 
-@torch.no_grad()
-def round_trips(vae: AutoencoderKL, renders: np.ndarray) -> np.ndarray:
-    """Renders (N, S, S, 3) uint8 as the autoencoder gives them back, from the latents' mean."""
-    rows = []
-    for start in range(0, len(renders), 20):
-        latents = vae.encode(to_tensor(renders[start : start + 20]).to(vae.device)).latent_dist.mean
-        rows.append(to_pixels(vae.decode(latents).sample))
-    return np.concatenate(rows)
+def enlarged_figures(
+    crop_judge: CropNet,
+    base: StableDiffusionPipeline,
+    prompts: list[str],
+    painted: np.ndarray,
+    config: Config,
+    folder: Path,
+) -> dict[str, Figures]:
+    """Sharpness and textures at four times the size, by interpolation and by the enlarger.
+
+    On half of the large test scenes; the renders of the other half are what textures should be
+    like, and their distance from the first half's renders is the best that can be had.
+    """
+    large = Pictures(config, "large-test")
+    half = min(len(large) // 2, len(prompts))
+    renders = large.read("image", np.arange(half))
+    reference = large.read("image", np.arange(half, 2 * half))
+    styles = [label["style"] for label in large.labels[:half]]
+    small = np.stack([shrink(render) for render in renders])
+    refined = paint.paint(
+        paint.image_to_image(base), prompts[:half], images=small, strength=REFINE_STRENGTH
+    )
+    sources = {"generate": painted[:half], "refine": refined}
+    made = {f"{k}, interpolated": np.stack([grow(p) for p in v]) for k, v in sources.items()}
+    if (folder / ENLARGER).exists():
+        network = load_enlarger(folder / ENLARGER)
+        for name, soft in sources.items():
+            floats = soft.astype(np.float32) / 255
+            enlarged = [np.rint(255 * network.enlarge(p)).astype(np.uint8) for p in floats]
+            made[f"{name}, enlarged"] = np.stack(enlarged)
+    figures = {f"{k} (large)": sharpness(v, renders, styles) for k, v in made.items()}
+    figures["Fréchet distance"] = frechet_figures(
+        crop_judge, made | {"renders of the same scenes": renders}, reference
+    )
+    return figures
+
+
+def grow(picture: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 four times as wide and high by bicubic interpolation."""
+    return cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
 
 
 @torch.no_grad()
@@ -102,39 +145,6 @@ def tiny_fidelity(vae: AutoencoderKL, tiny: torch.nn.Module, renders: np.ndarray
         latents = vae.encode(to_tensor(renders[start : start + 20]).to(vae.device)).latent_dist.mean
         rows.append(to_pixels(tiny.decode(latents * vae.config.scaling_factor).sample))
     return fidelity(renders, np.concatenate(rows))
-
-
-@torch.no_grad()
-def ask(judge: Judge, pictures: np.ndarray) -> dict[str, torch.Tensor]:
-    """What the judge sees in pictures (N, S, S, 3) uint8, head by head."""
-    device = next(judge.parameters()).device
-    answers = [
-        judge(to_tensor(pictures[start : start + CHUNK]).to(device))
-        for start in range(0, len(pictures), CHUNK)
-    ]
-    return {k: torch.cat([answer[k] for answer in answers]).float().cpu() for k in answers[0]}
-
-
-def adherence(judge: Judge, pictures: np.ndarray, truth: Mapping[str, torch.Tensor]) -> Figures:
-    """How often the judge sees what the labels name.
-
-    object: named objects that appear. phantom: objects that appear unnamed. colour: named colours
-    of roofs and sails that are right, of those all kinds as any_colour.
-    """
-    told = ask(judge, pictures)
-    figures = {
-        k: float((told[k].argmax(1) == truth[k]).float().mean())
-        for k in ("time", "ground", "style")
-    }
-    appears, named = told["present"] > 0, truth["present"] > 0
-    figures["object"] = float(appears[named].float().mean())
-    figures["phantom"] = float(appears[~named].float().mean())
-    right, coloured = told["colour"].argmax(2) == truth["colour"], truth["colour"] >= 0
-    figures["any_colour"] = float(right[coloured].float().mean())
-    chosen = torch.zeros_like(coloured)
-    chosen[:, ROOF_OR_SAIL] = True
-    figures["colour"] = float(right[coloured & chosen].float().mean())
-    return figures
 
 
 def judge_maps(judge: Judge, trips: np.ndarray, pictures: Pictures, count: int) -> Figures:
@@ -156,57 +166,14 @@ def variety(judge: Judge, base: StableDiffusionPipeline, config: Config) -> Figu
     painted, rendered = [], []
     for prompt, seeds in largest:
         chosen = seeds[:6]
-        painted.append(_spread(judge, paint.paint(base, [prompt] * len(chosen))))
+        painted.append(spread(judge, paint.paint(base, [prompt] * len(chosen))))
         renders = [render(random_scene(s), size=config.size, maps=False).image for s in chosen]
-        rendered.append(_spread(judge, np.stack(renders)))
+        rendered.append(spread(judge, np.stack(renders)))
     return {
         "painted": float(np.mean(painted)),
         "rendered": float(np.mean(rendered)),
         "ratio": float(np.mean(painted) / np.mean(rendered)),
     }
-
-
-def _spread(judge: Judge, pictures: np.ndarray) -> float:
-    features = ask(judge, pictures)["features"]
-    return float(torch.pdist(features).mean())
-
-
-def depth_agreement(judge: Judge, pictures: np.ndarray, depth: np.ndarray) -> float:
-    """Mean Spearman rank correlation of the depth seen with the depth given."""
-    seen = ask(judge, pictures)["depth"].flatten(1).numpy()
-    given = small_depth(depth).flatten(1).numpy()
-    return float(np.mean([spearmanr(a, b).statistic for a, b in zip(seen, given, strict=True)]))
-
-
-def class_agreement(judge: Judge, pictures: np.ndarray, segmentation: np.ndarray) -> float:
-    """Mean over pictures of the mean intersection over union of the classes in the map given."""
-    seen = ask(judge, pictures)["segmentation"].argmax(1).numpy()
-    given = small_classes(segmentation).numpy()
-    scores = []
-    for a, b in zip(seen, given, strict=True):
-        # A class of a few pixels says nothing at this resolution.
-        classes = [c for c in np.unique(b) if (b == c).sum() >= 8]
-        overlaps = [((a == c) & (b == c)).sum() / ((a == c) | (b == c)).sum() for c in classes]
-        scores.append(np.mean(overlaps))
-    return float(np.mean(scores))
-
-
-def edge_agreement(pictures: np.ndarray, lines: np.ndarray) -> float:
-    """Mean F1 of the edges painted and the given lines, at 2 pixels' tolerance."""
-    scores = []
-    for picture, line in zip(pictures, lines, strict=True):
-        painted = cv2.Canny(cv2.GaussianBlur(picture, (0, 0), 1.5), 30, 80) > 0
-        wanted = line > 100
-        near_wanted = cv2.dilate(wanted.astype(np.uint8), _disc(2)) > 0
-        near_painted = cv2.dilate(painted.astype(np.uint8), _disc(2)) > 0
-        precision = (painted & near_wanted).sum() / max(painted.sum(), 1)
-        recall = (wanted & near_painted).sum() / max(wanted.sum(), 1)
-        scores.append(2 * precision * recall / max(precision + recall, 1e-9))
-    return float(np.mean(scores))
-
-
-def _disc(radius: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def control_figures(
@@ -261,12 +228,13 @@ def rgb(maps: np.ndarray) -> np.ndarray:
     return maps if maps.ndim == 4 else np.repeat(maps[..., None], 3, axis=-1)
 
 
-def show(figures: Mapping[str, Figures]) -> None:
-    """A table for people."""
-    table = Table("measure", "figure", "value")
-    for name, group in figures.items():
-        for key, value in group.items():
-            table.add_row(name, key, f"{value:.3f}")
+def show(measured: Mapping[str, Mapping[str, Figures]]) -> None:
+    """A table for people, one column for each folder."""
+    table = Table("measure", "figure", *measured)
+    rows = {(name, key): None for one in measured.values() for name in one for key in one[name]}
+    for name, key in rows:
+        values = (one.get(name, {}).get(key) for one in measured.values())
+        table.add_row(name, key, *("" if v is None else f"{v:.3f}" for v in values))
     Console().print(table)
 
 
@@ -274,13 +242,21 @@ def run() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="cpu")
-    parser.add_argument("--folder", type=Path, default=STARTER, help="the checkpoint to measure")
+    parser.add_argument(
+        "folders", type=Path, nargs="*", default=[STARTER], help="the checkpoints to measure"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--count", type=int, default=200, help="held-out scenes to use")
+    parser.add_argument("--scenes", type=int, default=400, help="held-out scenes to use")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
-    figures = evaluate(load(options.profile), options.folder, options.count)
-    print(json.dumps(figures, indent=2)) if options.json else show(figures)
+    torch.set_num_threads(options.threads or os.cpu_count() or 1)
+    config = load(options.profile)
+    measured = {str(f): evaluate(config, f, options.scenes) for f in options.folders}
+    if not options.json:
+        show(measured)
+        return
+    told: dict[str, Any] = {"rulers": load_rulers()[2], "scenes": options.scenes, **measured}
+    print(json.dumps(told, indent=2))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+from safetensors.torch import save_file
 from torch import nn
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import STARTER, Config
+from velatura.models.starter.recipe.enlarger import build_enlarger
 from velatura.models.starter.recipe.networks import (
     CONTROL_KINDS,
     build_controlnet,
@@ -16,10 +18,11 @@ from velatura.models.starter.recipe.networks import (
     build_unet,
     build_vae_tiny,
 )
-from velatura.models.starter.recipe.start import finished_vae
+from velatura.models.starter.recipe.start import ENLARGER, finished_vae
 from velatura.models.starter.recipe.training import trained
 from velatura.models.starter.recipe.unet import trained_base
 
+PARTS = ("checkpoint", "enlarger")
 MIB = 1024 * 1024
 LORAS = ("lora-few-step.safetensors", "lora-style-cyanotype.safetensors")
 
@@ -27,7 +30,7 @@ LORAS = ("lora-few-step.safetensors", "lora-style-cyanotype.safetensors")
 def export(config: Config, folder: Path = STARTER) -> None:
     """Write the checkpoint into `folder`; parts that were not trained yet are named and left out.
 
-    Raises ValueError when the set grows over 40 MiB or a file over 16 MiB.
+    Raises ValueError when the set grows over 56 MiB or a file over 16 MiB.
     """
     tokenizer, text_encoder, unet = trained_base(config)
     vae = finished_vae(config)
@@ -50,7 +53,21 @@ def export(config: Config, folder: Path = STARTER) -> None:
             shutil.copyfile(config.work / name, folder / name)
         else:
             print(f"{name}: not trained yet, left out.")
+    if (config.work / "enlarger.pt").exists():
+        export_enlarger(config, folder)
     check_sizes(folder)
+
+
+def export_enlarger(config: Config, folder: Path = STARTER) -> None:
+    """Write the enlarger alone into `folder`, in the layout that `spandrel` reads."""
+    network = trained("enlarger", config, build_enlarger(config), "enlarger").half()
+    tensors = {k: v.contiguous().cpu() for k, v in network.state_dict().items()}
+    save_file(tensors, folder / ENLARGER, {"format": "pt"})
+
+
+def export_part(config: Config, part: str) -> None:
+    """Write one of PARTS: what did not change need not be written again."""
+    {"checkpoint": export, "enlarger": export_enlarger}[part](config)
 
 
 def _declare_float32(path: Path) -> None:
@@ -67,9 +84,9 @@ def check_sizes(folder: Path) -> int:
     files = [p for p in folder.rglob("*.safetensors") if "work" not in p.relative_to(folder).parts]
     total = sum(path.stat().st_size for path in files)
     largest = max(files, key=lambda path: path.stat().st_size)
-    if total > 40 * MIB or largest.stat().st_size > 16 * MIB:
+    if total > 56 * MIB or largest.stat().st_size > 16 * MIB:
         raise ValueError(
-            f"The weights are {total / MIB:.1f} MiB (at most 40), the largest file "
+            f"The weights are {total / MIB:.1f} MiB (at most 56), the largest file "
             f"{largest.stat().st_size / MIB:.1f} MiB (at most 16): make the networks smaller."
         )
     print(f"{len(files)} weight files, {total / MIB:.1f} MiB.")
@@ -77,4 +94,4 @@ def check_sizes(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    main(export, __doc__)
+    main(export_part, __doc__, PARTS)

@@ -17,7 +17,7 @@ from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.data import Pictures, draw, to_pixels, to_tensor
 from velatura.models.starter.recipe.start import finished_vae
-from velatura.models.starter.recipe.training import Trainer, trained, wait
+from velatura.models.starter.recipe.training import Trainer, wait
 from velatura.models.starter.recipe.world import (
     COLOURS,
     GROUNDS,
@@ -30,10 +30,11 @@ from velatura.models.starter.recipe.world import (
 )
 
 SIDE = 128
-STEM = 4  # pixels folded into channels at the start: cheap, and nothing is lost
+STEM = 4  # a square of that many pixels is folded into channels at the start: cheap, and nothing is lost
 CLASSES = np.array(list(PALETTE.values()), np.int64)
 ROUND_TRIPS = 1000
 UNKNOWN = -100  # what cross_entropy leaves out
+SPARSE = -7.0  # the logarithm from which `density` starts: 1024 cells of it are one thing
 RARE = -4.0  # the logit from which `where` starts: nearly everywhere is none of a kind
 
 
@@ -57,11 +58,16 @@ class Judge(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(OBJECTS)))
         self.colour = nn.Linear(wide + 3, len(COLOURS))
         self.dense = nn.Conv2d(wide, 1 + len(CLASSES), 1)
+        self.density = nn.Sequential(
+            nn.Conv2d(wide, wide, 3, 1, 1), nn.SiLU(), nn.Conv2d(wide, len(OBJECTS), 1)
+        )
+        nn.init.constant_(self.density[-1].bias, SPARSE)
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits `time`, `ground`, `style`, `present` (N, objects), `colour` (N, objects, colours),
         `where` (N, objects, 32, 32), `segmentation` (N, classes, 32, 32); `depth` (N, 32, 32) in
-        0..1; `features` (N, F)."""
+        0..1; `density` (N, objects, 32, 32), things per cell, whose sum over the cells is how many
+        there are; `features` (N, F)."""
         if pictures.shape[-1] != SIDE:
             pictures = F.interpolate(pictures, (SIDE, SIDE), mode="area")
         fine = self.fine(F.pixel_unshuffle(pictures, STEM))
@@ -87,6 +93,7 @@ class Judge(nn.Module):
             "colour": self.colour(seen),
             "depth": dense[:, 0].sigmoid(),
             "segmentation": dense[:, 1:],
+            "density": self.density(merged).float().clamp(max=2).exp(),
             "features": pooled.float(),
         }
 
@@ -125,10 +132,11 @@ def train_judge(config: Config) -> None:
         wanted["depth"] = small_depth(pictures.read("depth", indices)).to(config.device)
         classes = small_classes(pictures.read("segmentation", indices))
         wanted["segmentation"] = classes.to(config.device)
-        wanted["where"] = places([pictures.seeds[i] for i in indices]).to(config.device)
+        where, density = places([pictures.seeds[i] for i in indices])
+        wanted["where"], wanted["density"] = where.to(config.device), density.to(config.device)
         if torch.rand(()) < 0.5:
             images = images.flip(-1)
-            wanted |= {k: wanted[k].flip(-1) for k in ("depth", "segmentation", "where")}
+            wanted |= {k: wanted[k].flip(-1) for k in ("depth", "segmentation", "where", "density")}
         return judge_loss(judge(images), wanted)
 
     trainer.run(loss)
@@ -144,7 +152,21 @@ def judge_loss(
     depth = (told["depth"] - wanted["depth"]).abs().mean()
     segmentation = F.cross_entropy(told["segmentation"], wanted["segmentation"])
     where = F.binary_cross_entropy_with_logits(told["where"], wanted["where"])
-    return sum(single) + 5 * present + 20 * where + colour + 2 * depth + segmentation
+    # How likely these things are under a Poisson process of this density (Lempitsky & Zisserman 2010
+    # for counting by densities): its minimum has the right sum.
+    density = told["density"] - wanted["density"] * told["density"].clamp(min=1e-6).log()
+    counted = density.sum((2, 3)).mean()
+    off = (told["density"].sum((2, 3)) - wanted["density"].sum((2, 3))).abs().mean()
+    return (
+        sum(single)
+        + 5 * present
+        + 20 * where
+        + colour
+        + 2 * depth
+        + segmentation
+        + counted
+        + 3 * off
+    )
 
 
 def targets(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
@@ -165,20 +187,35 @@ def targets(labels: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     }
 
 
-def places(seeds: Sequence[int]) -> torch.Tensor:
-    """Where the things of these scenes stand: (N, objects, 32, 32), 1 within the ellipse that fills a
-    thing's box. A picture's answer everywhere teaches far faster than one word for all of it."""
+def places(seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the things of these scenes stand, two maps (N, objects, 32, 32).
+
+    The first is 1 within the ellipse that fills a thing's box: a picture's answer everywhere teaches
+    far faster than one word for all of it. The second spreads 1 for each thing over its ellipse.
+    """
     side = SIDE // STEM
     grid = (torch.arange(side) + 0.5) / side
     maps = torch.zeros(len(seeds), len(OBJECTS), side, side)
+    density = torch.zeros_like(maps)
     for row, seed in enumerate(seeds):
         for thing in random_scene(seed).things:
             x0, y0, x1, y1 = box(thing)
             across = (2 * grid - x0 - x1) / max(x1 - x0, 2 / side)
             down = (2 * grid - y0 - y1) / max(y1 - y0, 2 / side)
             inside = across[None, :].square() + down[:, None].square() < 1
-            maps[row, OBJECTS.index(thing.kind)][inside] = 1
-    return maps
+            kind = OBJECTS.index(thing.kind)
+            maps[row, kind][inside] = 1
+            density[row, kind][inside] += 1 / max(int(inside.sum()), 1)
+    return maps, density
+
+
+def numbers(seeds: Sequence[int]) -> torch.Tensor:
+    """How many things of each kind these scenes have: (N, objects)."""
+    found = torch.zeros(len(seeds), len(OBJECTS))
+    for row, seed in enumerate(seeds):
+        for thing in random_scene(seed).things:
+            found[row, OBJECTS.index(thing.kind)] += 1
+    return found
 
 
 def small_depth(depth: np.ndarray) -> torch.Tensor:
@@ -218,13 +255,6 @@ def round_trips(config: Config, pictures: Pictures, count: int, batch: int = 32)
             rows.append(to_pixels(vae(images).sample))
     np.save(path, np.concatenate(rows))
     return np.concatenate(rows)
-
-
-def trained_judge(config: Config) -> Judge:
-    """The judge as it stands in its checkpoint, frozen."""
-    judge = Judge()
-    trained("judge", config, judge, "judge")
-    return judge
 
 
 if __name__ == "__main__":

@@ -6,11 +6,14 @@ from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.tokenizer import build_tokenizer
 from velatura.models.starter.recipe.training import trained
 from velatura.models.starter.recipe.world import VOCABULARY
+
+ENLARGER = "upscaler-x4.safetensors"
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -21,6 +24,14 @@ def started(config: Config, network: Network, part: str) -> Network:
     if config.start and (config.start / part).exists():
         shipped = type(network).from_pretrained(config.start / part, torch_dtype=torch.float32)
         network.load_state_dict(shipped.state_dict())
+    return network
+
+
+def started_enlarger(config: Config, network: torch.nn.Module) -> torch.nn.Module:
+    """`network` with the enlarger's weights that `config.start` has, if any."""
+    path = config.start and config.start / ENLARGER
+    if path and path.exists():
+        network.load_state_dict(load_file(path))
     return network
 
 

@@ -39,13 +39,15 @@ _NETWORKS = {
     "unet": {"channels": [16, 16, 32], "attention": [False, False, True], "heads": 2},
     "controlnet": {"embedding": [8, 8, 8, 8]},
     "vae_tiny": {"channels": 8, "encoder_blocks": [1] * 4, "decoder_blocks": [1] * 4},
+    "enlarger": {"width": 8, "layers": 2},
     "lora": {"few_step_rank": 4, "style_rank": 4},
 }
 
 
 def tiny_config(work: Path) -> recipe_config.Config:
-    """The CPU profile with toy networks and pictures of 64 x 64, working in `work`."""
-    return replace(recipe_config.load("cpu", work), size=64, networks=_NETWORKS)
+    """The CPU profile with toy networks and pictures of 64 x 64 (the large ones of 192 x 192), working in `work`."""
+    config = recipe_config.load("cpu", work)
+    return replace(config, size=64, large_sizes=(192,), networks=_NETWORKS)
 
 
 def make_tiny(folder: Path, seed: int = 0) -> Path:

@@ -66,7 +66,8 @@ class Trainer:
         A turn is one batch of one process: what is drawn at random must depend on nothing else.
         """
         device = torch.device(self.config.device)
-        dtype = getattr(torch, self.config.dtype)
+        dtype = getattr(torch, self.stage.dtype or self.config.dtype)
+        mixed = dtype != torch.float32
         saved = logged = time.monotonic()
         recent: float | None = None
         columns = (
@@ -84,7 +85,7 @@ class Trainer:
                     group["lr"] = self.rate()
                 turn = self.step * self.processes + self.rank
                 torch.manual_seed(self.config.seed + turn)
-                with torch.autocast(device.type, dtype):
+                with torch.autocast(device.type, dtype, enabled=mixed):
                     value = loss(turn)
                 value.backward()
                 if self.processes > 1:
