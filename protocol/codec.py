@@ -26,6 +26,8 @@ from .pixels import ENCODINGS, FORMATS, LARGEST_SIDE, Image
 LARGEST_HEADER = 4 << 20
 LARGEST_MESSAGE = 512 << 20
 LARGEST_PICTURE = 1 << 26  # pixels: 8192 x 8192
+# Bytes of all pictures of one message, unpacked: it must fit into a raw message again.
+LARGEST_PICTURES = LARGEST_MESSAGE - LARGEST_HEADER
 MOST_PICTURES = 16
 FRAGMENT = 256 << 10
 _LENGTH = struct.Struct("<I")
@@ -110,7 +112,8 @@ def _whole(entry: Any, key: str, most: int) -> int:
     return value
 
 
-def _picture(entry: Any, rest: memoryview, largest: int) -> tuple[Image, memoryview]:
+def _picture(entry: Any, rest: memoryview, largest: int, room: int) -> tuple[Image, memoryview]:
+    """room: bytes that it may take, unpacked."""
     width = _whole(entry, "width", LARGEST_SIDE)
     height = _whole(entry, "height", LARGEST_SIDE)
     length = _whole(entry, "bytes", LARGEST_MESSAGE)
@@ -124,6 +127,11 @@ def _picture(entry: Any, rest: memoryview, largest: int) -> tuple[Image, memoryv
     if length > len(rest):
         raise _malformed("The message ends inside a picture.")
     size = width * height * FORMATS[pixel_format]
+    if size > room:
+        raise RemoteError(
+            "too_large",
+            f"All pictures of a message have at most {LARGEST_PICTURES} bytes, unpacked.",
+        )
     data: bytes | memoryview = rest[:length]
     if encoding == "zlib":
         unpacker = zlib.decompressobj()
@@ -155,8 +163,10 @@ def decode(
     if not isinstance(entries, list) or len(entries) > MOST_PICTURES:
         raise _malformed(f"pictures must be a list of at most {MOST_PICTURES}.")
     pictures: list[Image] = []
+    room = LARGEST_PICTURES
     for entry in entries:
-        picture, rest = _picture(entry, rest, largest_picture)
+        picture, rest = _picture(entry, rest, largest_picture, room)
+        room -= len(picture.data)
         pictures.append(picture)
     if rest:
         raise _malformed(f"{len(rest)} bytes follow the last picture.")

@@ -67,5 +67,5 @@ CLOSE_CODES: dict[int, str] = {
     4409: "another protocol version; the error before it says what to update",
     4410: "a newer connection resumed the same session",
     4413: "a message or picture beyond the limits",
-    4429: "too many messages",
+    4429: "too many messages, or more bytes than the server has room for just now",
 }

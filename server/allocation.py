@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import sys
+from collections.abc import Callable
 
 # From malloc.h of the GNU C library.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT = 128 << 20
 _LARGE = 32 << 20
+# How often (s) is looked whether pictures came and went, and how many bytes of them are worth it.
+_LOOK = 2.0
+_WORTH = 32 << 20
 
 
 def keep_freed_memory() -> None:
@@ -27,3 +32,23 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE) and mallopt(_M_TRIM_THRESHOLD, _KEPT)
     ):
         logging.getLogger(__name__).debug("This C library does not say how freed memory is kept.")
+
+
+async def return_memory(moved: Callable[[], int]) -> None:
+    """Give what was freed back to the system whenever it has become quiet; until cancelled.
+
+    moved: bytes that came and went so far. A block that lives above freed ones on the heap keeps them
+    for good unless one asks; while a brush moves, asking would cost the faults that
+    ``keep_freed_memory`` saves.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is None:
+        return
+    last = returned = moved()
+    while True:
+        await asyncio.sleep(_LOOK)
+        now = moved()
+        if now == last and now - returned >= _WORTH:
+            returned = now
+            await asyncio.to_thread(trim, 0)
+        last = now

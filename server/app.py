@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from velatura.protocol.discovery import Running
 
 from . import __version__
-from .allocation import keep_freed_memory
+from .allocation import keep_freed_memory, return_memory
 from .gateway import Gateway
 from .lives import Lives
 from .log import open_log
@@ -21,6 +21,7 @@ from .results import Results
 from .scheduler import Scheduler
 from .sessions import Sessions
 from .settings import MEMORY_VARIABLE, MODELS_VARIABLE, Settings, make_folder, own_token
+from .spool import Spool
 from .studio import Studio
 from .worker.supervisor import Supervisor
 
@@ -61,7 +62,8 @@ async def _serve(
     make_folder(folder)
     results = Results(folder, most_bytes=settings.results_bytes, age=settings.results_age)
     lives = Lives(most_pixels=settings.limits.picture_pixels)
-    studio = Studio(Scheduler(most_jobs=settings.limits.jobs), results, lives)
+    spool = Spool(settings.folder / "waiting", most_bytes=settings.waiting_bytes)
+    studio = Studio(Scheduler(most_jobs=settings.limits.jobs), results, lives, spool)
     sessions = Sessions(folder, token, age=settings.results_age, needed=studio.needs)
     gateway = Gateway(settings, token, sessions, studio)
     supervisor = Supervisor(
@@ -87,8 +89,10 @@ async def _serve(
     _log.info("listening at %s", running.url)
     working = asyncio.create_task(supervisor.run())
     stopping = asyncio.create_task(stop.wait())
+    tidying = asyncio.create_task(return_memory(lambda: gateway.moved))
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     # The worker first: what it does now nobody waits for, and the device is free at once.
+    tidying.cancel()
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await working

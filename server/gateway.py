@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import http
-import ipaddress
 import logging
 import ssl
 import time
 from collections.abc import Sequence
-from typing import NoReturn
-from urllib.parse import urlsplit
+from typing import Any, NoReturn
 
 from velatura.protocol import messages as m
-from velatura.protocol.client import SUBPROTOCOL, TOKEN_SUBPROTOCOL
+from velatura.protocol.client import SUBPROTOCOL
 from velatura.protocol.codec import fragments
 from velatura.protocol.connection import ABSENT, OPEN, SERVER, Connection
 from velatura.protocol.errors import LocalError, RemoteError
@@ -26,10 +23,13 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from . import __version__
+from .admission import Admission, Refusal
+from .bounded import Bounded, Budget, Strangers
+from .handles import connections_allowed
 from .outbox import Outbox
 from .results import Stored
 from .sessions import Sessions
-from .settings import Settings, StartError, is_loopback
+from .settings import Settings, StartError
 from .studio import Studio
 
 MALFORMED, UNKNOWN_SESSION, HELLO_TIMEOUT, VERSION = 4400, 4404, 4408, 4409
@@ -47,6 +47,12 @@ _CLOSE = {
 _PING_INTERVAL, _PING_TIMEOUT, _CLOSE_TIMEOUT = 20.0, 60.0, 2.0
 # Longer messages are parsed beside the loop: unpacking a large picture takes a while.
 _LARGE = 1 << 20
+# Connections that the system accepts for us before we have looked at them: each holds a file.
+_BACKLOG = 32
+# What a connection may hold besides its largest message.
+_SLACK = 4 << 20
+# Answers that wait for a client which goes on asking.
+_MOST_UNREAD = 1024
 _log = logging.getLogger("velatura.gateway")
 
 
@@ -87,16 +93,32 @@ class Gateway:
 
     def __init__(self, settings: Settings, token: str, sessions: Sessions, studio: Studio) -> None:
         self._settings = settings
-        self._token = token.encode()
+        self._admission = Admission(settings, token)
         self._sessions = sessions
         self._studio = studio
         self._server: Server | None = None
         self._open = 0
+        self._most_connections = settings.most_connections
+        self._strangers = Strangers(
+            most=settings.most_strangers,
+            seconds=settings.handshake_timeout,
+            encrypted=settings.certificate is not None,
+        )
+        largest = settings.limits.message_bytes
+        self._budget = Budget(each=largest + _SLACK, all=2 * largest + 16 * _SLACK)
+        self._large = asyncio.Lock()
+        # Bytes that came and went, for who looks after the memory.
+        self.moved = 0
         self.port = settings.port
 
     async def start(self) -> None:
         """Raises StartError when the address cannot be had."""
         settings = self._settings
+        allowed = connections_allowed(settings.most_connections + settings.most_strangers)
+        # A painter's place is worth more than a stranger's, who is through in a moment.
+        strangers = min(settings.most_strangers, max(2, allowed // 3))
+        self._most_connections = min(settings.most_connections, allowed - strangers)
+        self._strangers.most = strangers
         tls = None
         if settings.certificate is not None and settings.key is not None:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -113,13 +135,16 @@ class Gateway:
                 settings.host,
                 settings.port,
                 ssl=tls,
+                create_connection=self._connection,
+                backlog=_BACKLOG,
+                **({} if tls is None else {"ssl_handshake_timeout": settings.handshake_timeout}),
                 process_request=self._refuse,
                 select_subprotocol=_select,
                 compression=None,
                 max_size=settings.limits.message_bytes,
                 max_queue=4,
                 write_limit=1 << 20,
-                open_timeout=settings.hello_timeout,
+                open_timeout=settings.handshake_timeout,
                 ping_interval=_PING_INTERVAL,
                 ping_timeout=_PING_TIMEOUT,
                 close_timeout=_CLOSE_TIMEOUT,
@@ -140,66 +165,25 @@ class Gateway:
 
     # --- before the handshake --------------------------------------------------------------------
 
-    def _refuse(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _connection(self, *given: Any, **more: Any) -> Bounded:
+        self._strangers.begins()
+        return Bounded(*given, strangers=self._strangers, budget=self._budget, **more)
+
+    def _refuse(self, connection: Bounded, request: Request) -> Response | None:
         """The answer to who may not come in; None lets the handshake go on."""
-        headers = request.headers
-        if not self._is_our_host(headers.get_all("Host")):
-            return self._refused(connection, 403, "This server does not go by that name.")
-        origins = headers.get_all("Origin")
-        if origins and (len(origins) > 1 or origins[0] not in self._settings.origins):
-            return self._refused(connection, 403, "Web pages may not connect.")
-        if not self._has_token(request):
-            return self._refused(connection, 401, "The token is missing or wrong.")
-        if self._open >= self._settings.most_connections:
-            return self._refused(connection, 503, "Too many connections: close one first.")
-        return None
-
-    def _refused(self, connection: ServerConnection, status: int, sentence: str) -> Response:
-        _log.warning("refused with %d: %s", status, sentence)
-        return connection.respond(http.HTTPStatus(status), sentence + "\n")
-
-    def _is_our_host(self, hosts: Sequence[str]) -> bool:
-        """Against DNS rebinding: a page's name that points at us is still the page's name.
-
-        An address cannot be rebound, so on a network any will do.
-        """
-        if len(hosts) != 1:
-            return False
-        try:
-            parts = urlsplit("//" + hosts[0])
-            name, port = (parts.hostname or "").lower(), parts.port
-        except ValueError:
-            return False
-        default = 443 if self._settings.certificate else 80
-        if parts.netloc != hosts[0] or "@" in hosts[0] or (port or default) != self.port:
-            return False
-        if is_loopback(name) or name in self._settings.host_names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return self._settings.listen_on_network
-
-    def _has_token(self, request: Request) -> bool:
-        offered = [
-            value.split(None, 1)[1].strip()
-            for value in request.headers.get_all("Authorization")
-            if value.lower().startswith("bearer ") and len(value.split(None, 1)) == 2
-        ]
-        for line in request.headers.get_all("Sec-WebSocket-Protocol"):
-            for name in line.split(","):
-                if name.strip().startswith(TOKEN_SUBPROTOCOL):
-                    offered.append(name.strip()[len(TOKEN_SUBPROTOCOL) :])
-        right = [
-            hmac.compare_digest(one.encode("utf-8", "replace"), self._token) for one in offered
-        ]
-        return bool(right) and all(right)
+        refusal = self._admission.refuse(request.headers, self.port)
+        if refusal is None and self._open >= self._most_connections:
+            refusal = Refusal(503, "Too many connections: close one first.")
+        if refusal is None:
+            connection.is_known()
+            return None
+        _log.warning("refused with %d: %s", refusal.status, refusal.sentence)
+        return connection.respond(http.HTTPStatus(refusal.status), refusal.sentence + "\n")
 
     # --- after it --------------------------------------------------------------------------------
 
-    async def _converse(self, socket: ServerConnection) -> None:
-        if self._open >= self._settings.most_connections:  # many shook hands at once
+    async def _converse(self, socket: Bounded) -> None:
+        if self._open >= self._most_connections:  # many shook hands at once
             await socket.close(RATE, "Too many connections.")
             return
         self._open += 1
@@ -210,7 +194,7 @@ class Gateway:
         finally:
             self._open -= 1
 
-    async def _conversation(self, socket: ServerConnection) -> None:
+    async def _conversation(self, socket: Bounded) -> None:
         limits = self._settings.limits
         connection = Connection(
             SERVER, most_jobs=limits.jobs, largest_picture=limits.picture_pixels
@@ -248,12 +232,12 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _close(self, socket: ServerConnection, ended: _Ended) -> None:
+    async def _close(self, socket: Bounded, ended: _Ended) -> None:
         _log.warning("closed with %d: %s", ended.code, ended)
         await socket.close(ended.code, ended.error.code)
 
     async def _greet(
-        self, socket: ServerConnection, connection: Connection
+        self, socket: Bounded, connection: Connection
     ) -> tuple[str, list[bytes | memoryview]]:
         """The session's key and the bytes of the welcome that answers the hello."""
         try:
@@ -261,6 +245,7 @@ class Gateway:
                 blob = await socket.recv()
         except TimeoutError:
             _end("illegal_state", "Say hello first.", HELLO_TIMEOUT)
+        socket.taken()
         hello = _parse(connection, blob)
         if not isinstance(hello, m.Hello):  # the table of legal turns lets nothing else through
             _end("illegal_state", "Say hello first.")
@@ -296,34 +281,49 @@ class Gateway:
         return session, connection.send(welcome)
 
     async def _read(
-        self, socket: ServerConnection, connection: Connection, session: str, outbox: Outbox
+        self, socket: Bounded, connection: Connection, session: str, outbox: Outbox
     ) -> None:
         bucket = _Bucket(self._settings.messages_per_second, self._settings.message_burst)
         async for blob in socket:
             if not bucket.take():
                 _end("rate_limited", "Too many messages in a short time: slow down.")
-            try:
-                if len(blob) > _LARGE:
-                    message = await asyncio.to_thread(_parse, connection, blob)
-                else:
-                    message = _parse(connection, blob)
-            except RemoteError as error:
-                # While a job is open its one final answer is still to come.
-                open_job = error.job is not None and connection.job_state(error.job) != ABSENT
-                outbox.put(
-                    m.Error(
-                        code=error.code,
-                        message=error.message,
-                        job=None if open_job else error.job,
-                        field=error.field,
-                    )
-                )
-                continue
-            self._take(connection, session, message)
+            if len(outbox) > _MOST_UNREAD:
+                _end("rate_limited", "Too many answers that nobody reads: slow down.")
+            self.moved += len(blob)
+            await self._read_one(connection, session, outbox, blob)
+            del blob
+            socket.taken()
 
-    def _take(self, connection: Connection, session: str, message: m.Message) -> None:
+    async def _read_one(
+        self, connection: Connection, session: str, outbox: Outbox, blob: str | bytes
+    ) -> None:
+        try:
+            if len(blob) > _LARGE:
+                # One at a time: unpacked it may be many times as large.
+                async with self._large:
+                    message = await asyncio.to_thread(_parse, connection, blob)
+                    if isinstance(message, (m.Generate, m.Annotate)):
+                        await self._studio.submit(session, message)
+                        return
+            else:
+                message = _parse(connection, blob)
+        except RemoteError as error:
+            # While a job is open its one final answer is still to come.
+            open_job = error.job is not None and connection.job_state(error.job) != ABSENT
+            outbox.put(
+                m.Error(
+                    code=error.code,
+                    message=error.message,
+                    job=None if open_job else error.job,
+                    field=error.field,
+                )
+            )
+            return
+        await self._take(connection, session, message)
+
+    async def _take(self, connection: Connection, session: str, message: m.Message) -> None:
         if isinstance(message, (m.Generate, m.Annotate)):
-            self._studio.submit(session, message)
+            await self._studio.submit(session, message)
         elif isinstance(message, m.Cancel):
             self._studio.cancel(session, message.job)
         elif isinstance(message, m.Acknowledge):
@@ -331,15 +331,17 @@ class Gateway:
             if connection.job_state(message.job) != OPEN:
                 self._studio.acknowledge(session, message.job)
         elif isinstance(message, m.LiveOpen):
+            await self._studio.live_room()
             self._studio.open_live(session, message)
         elif isinstance(message, (m.LiveSettings, m.LiveFrame)):
+            await self._studio.live_room()
             self._studio.change_live(session, message)
         elif isinstance(message, m.LiveClose):
             self._studio.close_live(session, message.job)
 
     async def _write(
         self,
-        socket: ServerConnection,
+        socket: Bounded,
         connection: Connection,
         session: str,
         outbox: Outbox,
@@ -357,9 +359,7 @@ class Gateway:
                 if isinstance(waiting, m.LiveResult):
                     self._studio.sent_live(session, waiting.job)
 
-    async def _send(
-        self, socket: ServerConnection, connection: Connection, message: m.Message
-    ) -> None:
+    async def _send(self, socket: Bounded, connection: Connection, message: m.Message) -> None:
         try:
             if connection.encoding == "raw":
                 parts = connection.send(message)
@@ -369,6 +369,7 @@ class Gateway:
             # A job that the client does not wait for any more.
             _log.warning("not sent: %s", error.message)
             return
+        self.moved += sum(map(len, parts))
         await socket.send(fragments(parts))
 
 

@@ -35,11 +35,13 @@ class Lives:
     """At most one open canvas for each session.
 
     most_pixels: of one canvas. A canvas that is opened before the worker is ready waits for it, and
-    its frames are dropped: the client is asked for a key frame instead.
+    its frames are dropped: the client is asked for a key frame instead. most_waiting: bytes of the
+    pictures in what waits so, of all canvases.
     """
 
-    def __init__(self, *, most_pixels: int) -> None:
+    def __init__(self, *, most_pixels: int, most_waiting: int = 64 << 20) -> None:
         self._most_pixels = most_pixels
+        self._most_waiting = most_waiting
         self._lives: dict[str, _Live] = {}
         self._ready = False
 
@@ -59,6 +61,11 @@ class Lives:
             code, sentence = "rate_limited", "One live canvas at a time: close the other one first."
         elif len(self._lives) >= MOST_CANVASES:
             code, sentence = "rate_limited", "Too many live canvases are open here: close one."
+        elif not self._ready and self._waiting(message) > self._most_waiting:
+            code, sentence = (
+                "rate_limited",
+                "The worker is starting: open the canvas once it is ready.",
+            )
         if code is not None and sentence is not None:
             error = m.Error(code=code, message=sentence, job=job, field=field)
             return [Tell(session, error)]
@@ -73,8 +80,24 @@ class Lives:
             return [Forward(message)]
         if isinstance(message, m.LiveSettings):
             model, area = live.opened.model, live.opened.area
+            del self._lives[message.job]
+            if self._waiting(message) > self._most_waiting:
+                sentence = "The worker is starting: open the canvas once it is ready."
+                error = m.Error(code="rate_limited", message=sentence, job=message.job)
+                return [Tell(session, error)]
             live.opened = m.LiveOpen(**vars(message), model=model, area=area)
+            self._lives[message.job] = live
         return []
+
+    def _waiting(self, more: m.LiveSettings) -> int:
+        """Bytes of the pictures in what waits for the worker, with ``more``."""
+        opened = [live.opened for live in self._lives.values() if live.opened is not None]
+        return sum(
+            len(control.picture.data)
+            for settings in (*opened, more)
+            for control in settings.controls
+            if control.picture is not None
+        )
 
     def close(self, session: str, job: str) -> list[Forward | Tell]:
         """The worker answers; until then the id is taken."""

@@ -41,6 +41,9 @@ class Outbox:
         self._waiting[slot] = message
         self._some.set()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     async def get(self) -> m.Message | Stored:
         while not self._waiting:
             self._some.clear()

@@ -21,10 +21,21 @@ Request = m.Generate | m.Annotate
 
 
 @dataclass(frozen=True)
+class Held:
+    """A request whose pixels are elsewhere: what the queue needs to know of it."""
+
+    job: str
+    interactive: bool
+
+
+Waiting = Request | Held
+
+
+@dataclass(frozen=True)
 class Run:
     """Hand ``request`` to the worker."""
 
-    request: Request
+    request: Waiting
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class _Job:
     """``place``: what its session was told last."""
 
     session: str
-    request: Request
+    request: Waiting
     entry: Entry
     place: int = 0
 
@@ -66,7 +77,10 @@ class _Job:
         return self.session, self.request.job
 
 
-def _is_interactive(request: Request) -> bool:
+def is_interactive(request: Waiting) -> bool:
+    """Whether somebody waits in front of the canvas for ``request``."""
+    if isinstance(request, Held):
+        return request.interactive
     return not isinstance(request, m.Generate) or request.variants == 1
 
 
@@ -96,6 +110,10 @@ class Scheduler:
             return tuple(mine)
         return (running.request.job, *(job for job in mine if job != running.request.job))
 
+    def has(self, session: str, job: str) -> bool:
+        """Whether this job of ``session`` waits or runs."""
+        return job in self._sessions.get(session, {})
+
     def holds(self, job: str) -> bool:
         """Whether a job of any session has this id."""
         return job in self._ids
@@ -123,7 +141,7 @@ class Scheduler:
             )
         return told
 
-    def submit(self, session: str, request: Request) -> list[Action]:
+    def submit(self, session: str, request: Waiting) -> list[Action]:
         mine = self._sessions.get(session, {})
         if request.job in mine:
             return []
@@ -136,7 +154,7 @@ class Scheduler:
             )
         if sentence:
             return [Tell(session, m.Error(code="rate_limited", message=sentence, job=request.job))]
-        entry = Entry(session, request.job, _is_interactive(request))
+        entry = Entry(session, request.job, is_interactive(request))
         job = _Job(session, request, entry)
         self._sessions.setdefault(session, {})[request.job] = job
         self._ids[request.job] = self._ids.get(request.job, 0) + 1
@@ -218,6 +236,7 @@ class Scheduler:
             job = self._sessions[entry.session][entry.job]
             self._running, self._cancelled, self._progress = job, False, None
             started.append(Run(job.request))
+            job.request = Held(entry.job, entry.interactive)  # its pixels are the worker's now
         return [*started, *self._tell_places()]
 
     def _tell_places(self) -> list[Action]:

@@ -39,7 +39,10 @@ class Settings:
     models         extra folders with models, for the worker
     memory         the most bytes that models may take; None for what the device has
     worker         the command that runs the worker process
-    most_connections, messages_per_second, message_burst  per server, per connection
+    handshake_timeout, hello_timeout  within them a connection shows the token, and says hello
+    most_connections, most_strangers  with the token, and before they have shown it
+    messages_per_second, message_burst  of one connection
+    waiting_bytes  pixels of jobs that wait, on disk
     results_bytes, results_age  what is kept of results that nobody acknowledged
     """
 
@@ -54,10 +57,13 @@ class Settings:
     memory: int | None = None
     worker: tuple[str, ...] = WORKER
     limits: Limits = LIMITS
+    handshake_timeout: float = 5.0
     hello_timeout: float = 10.0
     most_connections: int = 64
+    most_strangers: int = 32
     messages_per_second: float = 200.0
     message_burst: int = 400
+    waiting_bytes: int = 8 << 30
     results_bytes: int = 8 << 30
     results_age: float = 30 * 24 * 3600.0
 

@@ -13,13 +13,20 @@ from .delivery import Delivery
 from .lives import Change, Forward, Lives
 from .outbox import Outbox
 from .results import Results, Stored
-from .scheduler import Action, Request, Run, Scheduler, Stop, Tell
+from .scheduler import Action, Held, Request, Run, Scheduler, Stop, Tell, Waiting
+from .spool import SMALL, Spool, Spooled, size_of
 
 _log = logging.getLogger("velatura.studio")
 
 
 class Worker(Protocol):
-    def send(self, message: m.Message) -> None: ...
+    def send(self, message: m.Message | bytes) -> None:
+        """``bytes``: an encoded message."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the worker has read most of what it was sent."""
+        ...
 
 
 class Studio:
@@ -28,8 +35,12 @@ class Studio:
     ``from_worker`` and ``worker_lost`` are to be called one after the other, in the worker's order.
     """
 
-    def __init__(self, scheduler: Scheduler, results: Results, lives: Lives) -> None:
+    def __init__(self, scheduler: Scheduler, results: Results, lives: Lives, spool: Spool) -> None:
         self._scheduler = scheduler
+        self._spool = spool
+        # What loads the pixels of the job that runs next, and whether that job was cancelled.
+        self._loading: asyncio.Task[None] | None = None
+        self._cancelled = False
         self._lives = lives
         self._results = results
         self._worker: Worker | None = None
@@ -76,8 +87,41 @@ class Studio:
             del self._clients[session]
             self._do_live(self._lives.gone(session))
 
-    def submit(self, session: str, request: Request) -> None:
-        """A job id that was answered is answered again from the store, never painted again."""
+    async def submit(self, session: str, request: Request) -> None:
+        """A job id that was answered is answered again from the store, never painted again.
+
+        Returns when the pixels of a job that waits are on disk.
+        """
+        if self._is_answered(session, request):
+            return
+        size = size_of(request)
+        if not self._scheduler.busy or size < SMALL:
+            self._do(self._scheduler.submit(session, request))
+            return
+        if self._scheduler.has(session, request.job):
+            return
+        if full := self._spool.full(session, size):
+            self._put(session, m.Error(code="storage", message=full, job=request.job))
+            return
+        try:
+            held = await asyncio.to_thread(self._spool.write, session, request)
+        except OSError as error:
+            _log.error("job %s cannot wait on disk: %s", request.job, error)
+            sentence = (
+                "The pictures of this job cannot be written to disk, where they would wait: "
+                "free some space on the disk that holds Velatura's data folder."
+            )
+            self._put(session, m.Error(code="storage", message=sentence, job=request.job))
+            return
+        # Much may have happened meanwhile.
+        self._spool.add(session, held)
+        if not self._is_answered(session, request):
+            self._do(self._scheduler.submit(session, held))
+        if not self._scheduler.has(session, request.job):
+            self._spool.drop(session, request.job)
+
+    def _is_answered(self, session: str, request: Request) -> bool:
+        """Answer a job that the queue is not to see."""
         job = request.job
         if self._results.is_finished(session, job):
             for answer in self._results.answers(session, job):
@@ -90,7 +134,8 @@ class Studio:
         elif full := self._results.full():
             self._put(session, m.Error(code="storage", message=full, job=job))
         else:
-            self._do(self._scheduler.submit(session, request))
+            return False
+        return True
 
     def cancel(self, session: str, job: str) -> None:
         self._do(self._scheduler.cancel(session, job))
@@ -112,6 +157,11 @@ class Studio:
 
     def close_live(self, session: str, job: str) -> None:
         self._do_live(self._lives.close(session, job))
+
+    async def live_room(self) -> None:
+        """Wait while the worker is behind with what it was sent: frames come faster than it reads."""
+        if self._worker is not None:
+            await self._worker.room()
 
     def sent_live(self, session: str, job: str) -> None:
         """A LiveResult has left for the client; until then few more are painted."""
@@ -175,13 +225,49 @@ class Studio:
         for action in actions:
             if isinstance(action, Tell):
                 self._tell(action.session, action.message)
-            elif self._worker is None:
-                raise RuntimeError("a job was started before there was a worker")
             elif isinstance(action, Run):
-                _log.info("job %s starts", action.request.job)
-                self._worker.send(action.request)
+                self._start(action.request)
             elif isinstance(action, Stop):
-                self._worker.send(m.Cancel(job=action.job))
+                self._stop(action.job)
+
+    def _start(self, request: Waiting) -> None:
+        _log.info("job %s starts", request.job)
+        self._cancelled = False
+        if isinstance(request, Spooled):
+            self._loading = asyncio.create_task(self._load(request))
+        elif self._worker is not None and not isinstance(request, Held):
+            self._worker.send(request)
+
+    def _stop(self, job: str) -> None:
+        if self._loading is not None:
+            self._cancelled = True
+        elif self._worker is not None:
+            self._worker.send(m.Cancel(job=job))
+
+    async def _load(self, spooled: Spooled) -> None:
+        """Send the worker a job whose pixels waited on disk."""
+        running = self._scheduler.running
+        error = None
+        blob = b""
+        try:
+            blob = await asyncio.to_thread(spooled.read)
+        except OSError as failure:
+            _log.error("%s cannot be read: %s", spooled.path, failure)
+            sentence = (
+                "The pictures of this job cannot be read from the disk any more: send it again."
+            )
+            error = m.Error(code="storage", message=sentence, job=spooled.job)
+        self._loading = None
+        if running is None or self._scheduler.running != running:
+            return  # the worker was lost meanwhile, and the job is answered
+        self._spool.drop(*running)
+        if self._cancelled:
+            sentence = "The job was cancelled."
+            error = m.Error(code="cancelled", message=sentence, job=spooled.job)
+        if error is not None:
+            self._do(self._scheduler.from_worker(error))
+        elif self._worker is not None:
+            self._worker.send(blob)
 
     def _do_live(self, actions: Iterable[Forward | Tell]) -> None:
         """Nothing of a live canvas is kept: who is not here has none."""
@@ -195,6 +281,8 @@ class Studio:
         """Errors that end a job that was taken are remembered as results are."""
         if isinstance(message, m.Error) and message.job is not None:
             _log.info("job %s ends: %s, %s", message.job, message.code, message.message)
+            if not self._scheduler.has(session, message.job):
+                self._spool.drop(session, message.job)
             if message.code != "rate_limited":
                 stored = self._results.write(session, message)
                 self._results.add(session, stored)

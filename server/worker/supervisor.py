@@ -28,6 +28,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 # How far the worker may be ahead of us before its pipe fills and it waits.
 _MOST_UNREAD = 32
 _BUFFER = 1 << 20
+# Bytes sent to the worker and not read by it yet, from which on live frames wait.
+MOST_UNSENT = 64 << 20
 # How long (s) a worker whose pipe has ended may take to end: killed sooner, it could not tell why.
 _GRACE = 5.0
 _log = logging.getLogger("velatura.supervisor")
@@ -39,6 +41,7 @@ class Process:
 
     ``received`` gets its messages, then None at its end, and may block to slow it down.
 
+    unsent      bytes that wait to be sent; ``sent`` is called when they have become fewer
     unanswered  heartbeats sent since anything was heard; 0 while ``received`` holds us back
     fault       why we ended it, a sentence; empty when it ended by itself
     """
@@ -48,11 +51,13 @@ class Process:
         command: Sequence[str],
         environ: Mapping[str, str],
         received: Callable[[m.Message | None], None],
+        sent: Callable[[], None] = lambda: None,
     ) -> None:
         self._received = received
-        self._outgoing: queue.SimpleQueue[list[bytes | memoryview] | m.Message | None] = (
-            queue.SimpleQueue()
-        )
+        self._sent = sent
+        self._outgoing: queue.SimpleQueue[list[bytes | memoryview] | None] = queue.SimpleQueue()
+        self._count = threading.Lock()
+        self.unsent = 0
         self._listening = True
         self.unanswered = 0
         self.fault = ""
@@ -66,15 +71,20 @@ class Process:
         for name, work in (("worker-answers", self._read), ("worker-requests", self._write)):
             threading.Thread(target=self._guard, args=(work,), name=name, daemon=True).start()
 
-    def send(self, message: m.Message) -> None:
-        """Never blocks. What a dead worker is sent is lost with it."""
-        self._outgoing.put(message)
+    def send(self, message: m.Message | bytes) -> None:
+        """Never blocks. What a dead worker is sent is lost with it. ``bytes``: an encoded message."""
+        self._put([message] if isinstance(message, bytes) else encode(message))
 
     def beat(self) -> None:
         """Ask for a sign of life."""
         if self._listening:
             self.unanswered += 1
-        self._outgoing.put(stream.HEARTBEAT)
+        self._put(stream.HEARTBEAT)
+
+    def _put(self, parts: list[bytes | memoryview]) -> None:
+        with self._count:
+            self.unsent += sum(map(len, parts))
+        self._outgoing.put(parts)
 
     def kill(self, fault: str) -> None:
         """End it because of ``fault``; the first one is kept."""
@@ -137,9 +147,13 @@ class Process:
     def _write(self) -> None:
         pipe = self._input
         with contextlib.suppress(OSError), pipe:  # a dead worker: its reader says so
-            while (message := self._outgoing.get()) is not None:
-                parts = message if isinstance(message, list) else encode(message)
+            while (parts := self._outgoing.get()) is not None:
                 stream.write_blob(pipe.write, parts)
+                size = sum(map(len, parts))
+                del parts
+                with self._count:
+                    self.unsent -= size
+                self._sent()
 
     def _listen(self) -> None:
         pipe = self._popen.stderr
@@ -211,14 +225,24 @@ class Supervisor:
         self._heartbeat = heartbeat
         self._patience = patience, patience_at_start
         self._process: Process | None = None
+        self._room = asyncio.Event()
+        self._room.set()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    def send(self, message: m.Message) -> None:
-        if self._process is not None:
-            self._process.send(message)
+    def send(self, message: m.Message | bytes) -> None:
+        """``bytes``: an encoded message."""
+        process = self._process
+        if process is not None:
+            process.send(message)
+            if process.unsent > MOST_UNSENT:
+                self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until the worker has read most of what it was sent, or is gone."""
+        await self._room.wait()
 
     async def run(self) -> None:
         """Until cancelled; then the worker is gone too."""
@@ -245,8 +269,18 @@ class Supervisor:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and we with it
                 loop.call_soon_threadsafe(arrived.put_nowait, message)
 
+        def drained() -> None:
+            # Looked at on the loop, where more is sent: what the thread saw may be over.
+            if process.unsent <= MOST_UNSENT // 2:
+                self._room.set()
+
+        def sent() -> None:
+            if not self._room.is_set() and process.unsent <= MOST_UNSENT // 2:
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(drained)
+
         try:
-            process = Process(self._command, self._environ, received)
+            process = Process(self._command, self._environ, received, sent)
         except OSError as error:
             return False, f"The worker process cannot be started: {error}."
         self._process = process
@@ -264,6 +298,7 @@ class Supervisor:
         finally:
             watch.cancel()
             self._process = None
+            self._room.set()
             process.end()
         _log.error("worker process %d ended with %d", process.pid, status)
         self._on_lost()

@@ -11,6 +11,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from velatura.protocol import codec
 from velatura.protocol import messages as m
 from velatura.protocol.codec import FRAGMENT, decode, encode, fragments
 from velatura.protocol.errors import CODES, LocalError, RemoteError
@@ -328,3 +329,20 @@ def test_a_stream_that_ends_inside_a_message_is_malformed():
     with pytest.raises(RemoteError) as caught:
         read_blob(io.BytesIO(b"\xff" * 8).readinto)
     assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize("encoding", ["raw", "zlib"])
+def test_all_pictures_of_a_message_together_are_bounded_before_they_are_unpacked(
+    encoding, monkeypatch
+):
+    monkeypatch.setattr(codec, "LARGEST_PICTURES", 100)
+    picture = Image(4, 4, "rgba8", bytes(64))
+
+    def message(*pictures):
+        controls = tuple(m.Control(kind="canny", picture=one) for one in pictures)
+        return b"".join(encode(m.LiveSettings(job=new_job(), controls=controls), encoding))
+
+    assert len(decode(message(picture)).controls) == 1
+    with pytest.raises(RemoteError, match="unpacked") as refused:
+        decode(message(picture, picture))
+    assert refused.value.code == "too_large"

@@ -35,3 +35,38 @@ def faults(how: str) -> int:
 )
 def test_pages_that_pictures_left_are_used_again():
     assert faults("kept") < faults("given back") / 20
+
+
+BURST = """
+import asyncio, sys
+from velatura.server import allocation
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+async def main():
+    allocation._LOOK = 0.05
+    allocation.keep_freed_memory()
+    before, moved = resident(), 0
+    tidying = asyncio.create_task(allocation.return_memory(lambda: moved))
+    await asyncio.sleep(0.1)
+    held = []
+    for _ in range(100):
+        held += [bytearray(b"x") * (4 << 20), bytearray(1 << 20)]
+        moved += 4 << 20
+    above = held[1::2]
+    del held
+    busy = resident() - before
+    await asyncio.sleep(0.5)
+    print(busy, resident() - before)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps what is freed"
+)
+def test_what_a_burst_left_goes_back_once_it_is_quiet_though_something_lives_above_it():
+    done = subprocess.run([sys.executable, "-c", BURST], capture_output=True, text=True, check=True)
+    busy, idle = map(int, done.stdout.split())
+    assert busy > 400 << 20
+    assert idle < 150 << 20

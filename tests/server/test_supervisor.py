@@ -364,9 +364,9 @@ def test_any_thread_of_the_worker_that_ends_takes_the_worker_along(broken):
     assert states[1].reason.endswith("failed: MemoryError")
 
 
-@pytest.mark.parametrize("broken", ["decode", "encode"])
-def test_any_thread_of_ours_that_ends_takes_the_worker_along(broken, monkeypatch):
-    real, uses = getattr(module, broken), []
+@pytest.mark.parametrize(("place", "broken"), [(module, "decode"), (stream, "write_blob")])
+def test_any_thread_of_ours_that_ends_takes_the_worker_along(place, broken, monkeypatch):
+    real, uses = getattr(place, broken), []
 
     def fail(*given, **more):
         uses.append(1)
@@ -374,7 +374,7 @@ def test_any_thread_of_ours_that_ends_takes_the_worker_along(broken, monkeypatch
             raise MemoryError
         return real(*given, **more)
 
-    monkeypatch.setattr(module, broken, fail)
+    monkeypatch.setattr(place, broken, fail)
 
     async def test(watched):
         await watched.next(m.Status)
@@ -389,3 +389,28 @@ def test_any_thread_of_ours_that_ends_takes_the_worker_along(broken, monkeypatch
 
     states = supervised(test).states
     assert "the server could not go on with it (MemoryError)" in states[1].reason
+
+
+def test_whoever_sends_too_much_waits_until_the_worker_has_read_it_or_is_gone(monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNSENT", 1 << 20)
+
+    async def test(watched):
+        await watched.next(m.Status)
+        await watched.supervisor.room()
+        os.kill(watched.supervisor.pid, signal.SIGSTOP)
+        for _ in range(12):
+            watched.supervisor.send(generate(side=512))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await watched.supervisor.room()
+        os.kill(watched.supervisor.pid, signal.SIGCONT)
+        async with asyncio.timeout(20):
+            await watched.supervisor.room()
+        os.kill(watched.supervisor.pid, signal.SIGSTOP)
+        for _ in range(12):
+            watched.supervisor.send(generate(side=512))
+        os.kill(watched.supervisor.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            await watched.supervisor.room()
+
+    supervised(test)
