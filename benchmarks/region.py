@@ -45,7 +45,7 @@ from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
 from velatura.server.allocation import keep_freed_memory
 from velatura.server.worker.engine import Engine
-from velatura.server.worker.live_canvas import LiveCanvas
+from velatura.server.worker.live.canvas import LiveCanvas
 from velatura.server.worker.pixels import to_array
 
 from benchmarks import report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
-from velatura.models.families.denoiser import Denoiser, Text
+from velatura.models.families.denoiser import Denoiser, Text, Words
 from velatura.models.families.unet.call import Pass
 from velatura.models.few_step import has_few_step, make_live_unet
 from velatura.models.library import Library
@@ -43,9 +44,15 @@ from velatura.server.worker.controls import NET, ControlsInMemory
 from velatura.server.worker.denoise import check_sampler
 from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
-from velatura.server.worker.live import GivenUp, LivePainter, check_live, make_live_tools
-from velatura.server.worker.live_canvas import LiveCanvas
-from velatura.server.worker.live_plan import EVEN_PIXELS, make_live_plan
+from velatura.server.worker.live.canvas import LiveCanvas
+from velatura.server.worker.live.model import LiveNetwork, make_live_network
+from velatura.server.worker.live.painter import (
+    GivenUp,
+    LivePainter,
+    check_live,
+    make_live_painter,
+)
+from velatura.server.worker.live.plan import make_live_plan
 from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.pixels import to_array, to_image
@@ -54,16 +61,10 @@ from velatura.server.worker.prompts import Parsed
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools, Variant
-from velatura.server.worker.runtime.accelerate import (
-    accelerate,
-    accelerate_ends,
-    accelerate_job,
-    accelerate_net,
-    prepares_shapes,
-)
-from velatura.server.worker.runtime.warmup import Warmed, load_weights
+from velatura.server.worker.runtime.accelerate import accelerate_job
+from velatura.server.worker.runtime.warmup import Warmed
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
-from velatura.server.worker.text import Prompts, embed, read_prompt, read_prompts, whole
+from velatura.server.worker.text import Prompts, embed, embed_both, read_prompt, read_prompts, whole
 
 # The kind of what stands on the shelf for live painting.
 _FEW_STEP = "few-step"
@@ -102,13 +103,9 @@ class Engine:
         self._addons = AddOnsInMemory(self._shelf)
         self._texts = Lru(_TEXTS_KEPT)
         # By model and LoRAs, as the live UNets on the shelf.
-        self._passes: dict[tuple[Any, ...], Pass] = {}
+        self._networks: dict[tuple[Any, ...], LiveNetwork] = {}
         # By model, for ordinary jobs; None before the second.
         self._job_passes: dict[str, Pass | None] = {}
-        # By net and kind, for live painting: with it, what runs it.
-        self._guides: dict[tuple[int, str], tuple[torch.nn.Module, torch.nn.Module]] = {}
-        # By model, for live painting: both ends of its tiny autoencoder.
-        self._ends: dict[str, list[Callable[..., torch.Tensor]]] = {}
         # By canvas, with what they hold of the shelf.
         self._painters: dict[str, tuple[LivePainter, frozenset[Key]]] = {}
 
@@ -128,7 +125,9 @@ class Engine:
 
     def wait_until_prepared(self) -> None:
         """Until every pass that is wanted so far is prepared, which painting never waits for."""
-        for run in (*self._passes.values(), *self._job_passes.values()):
+        for network in self._networks.values():
+            network.wait()
+        for run in self._job_passes.values():
             if isinstance(run, Warmed):
                 run.wait()
 
@@ -251,9 +250,6 @@ class Engine:
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
         info = self._checkpoints.info(settings.model)
-        plan = make_live_plan(
-            settings.area, info, EVEN_PIXELS if prepares_shapes(self._device) else 1
-        )
         check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
         named = self._find_named(settings.model, prompts)
@@ -261,41 +257,27 @@ class Engine:
         loaded = self._checkpoints.load(settings.model, report)
         folder = self._library.folder(settings.model)
         ready = self._addons.get(named, loaded, loading(report))
-        unet: torch.nn.Module = loaded.unet
+        alive = loaded
         if has_few_step(folder) or ready.loras:
             report.stage("preparing")
-            unet = self._live_unet(folder, loaded, named, ready)
+            alive = self._live_model(folder, loaded, named, ready)
         key = (loaded.name, named.loras)
-        run = self._passes[key] = self._passes.get(key) or accelerate(unet)
-        ends = self._ends[loaded.name] = self._ends.get(loaded.name) or accelerate_ends(
-            loaded.tiny_vae
-        )
+        network = self._networks[key] = self._networks.get(key) or make_live_network(alive)
+        plan = make_live_plan(settings.area, info, network.multiple)
         nets = [
-            self._guide(self._controls.net(settings.model, c.kind, loaded.dtype, report), c.kind)
+            self._controls.net(settings.model, c.kind, loaded.dtype, report)
             for c in settings.controls
         ]
         skip = skipped(settings.clip_skip, loaded)
         with self._variant(loaded, ready, skip) as variant:
-            tools = make_live_tools(
-                settings,
-                plan,
-                loaded,
-                unet,
-                run,
-                ends,
-                prompts,
-                nets,
-                variant.encode,
-                self._controls.map,
-            )
-        painter = LivePainter(settings, plan, tools)
+            guided = settings.guidance > 1
+            words = Words(*embed_both(prompts, guided, variant.encode), settings.guidance)
+        painter = make_live_painter(settings, plan, network, words, nets, self._controls.map)
         self._painters[settings.job] = painter, self._shelf.in_use
         return painter
 
-    def _live_unet(
-        self, folder: Path, loaded: Loaded, named: Named, ready: Ready
-    ) -> torch.nn.Module:
-        """The UNet with what the model has for few steps, and the LoRAs, in its weights."""
+    def _live_model(self, folder: Path, loaded: Loaded, named: Named, ready: Ready) -> Loaded:
+        """Make the model with what it has for few steps, and the LoRAs, in its weights."""
         wanted = (_FEW_STEP, loaded.name, named.loras)
 
         def make() -> torch.nn.Module:
@@ -303,23 +285,18 @@ class Engine:
 
         for key in tuple(self._shelf):
             if key[:2] == wanted[:2] and key != wanted:
-                if isinstance(self._passes.get(key[1:]), Warmed):
+                network = self._networks.get(key[1:])
+                if network is not None and network.take_weights(replace(loaded, unet=make())):
                     # What was prepared for it stays: only its weights change.
-                    load_weights(self._shelf.rename(key, wanted), make())
-                    self._passes[wanted[1:]] = self._passes.pop(key[1:])
+                    self._shelf.rename(key, wanted)
+                    self._networks[wanted[1:]] = self._networks.pop(key[1:])
                     self._begin_anew(loaded.name)
                 else:
                     self._shelf.drop(key)
-        made: torch.nn.Module = self._shelf.get(
+        made = self._shelf.get(
             wanted, lambda: bytes_of(loaded.unet), f"Live painting with {loaded.name}", make
         )
-        return made
-
-    def _guide(self, net: torch.nn.Module, kind: str) -> tuple[torch.nn.Module, torch.nn.Module]:
-        """``net`` and what runs it: always the same, as passes are prepared for it."""
-        key = (id(net), kind)
-        self._guides[key] = self._guides.get(key) or (net, accelerate_net(net, kind))
-        return self._guides[key]
+        return replace(loaded, unet=made)
 
     def _find_named(self, model: str, prompts: Prompts) -> Named:
         return find_named(model, prompts, self._library.addons(), self._library.text_width(model))
@@ -356,17 +333,13 @@ class Engine:
     def _forget(self, key: Key) -> None:
         """Drop what holds what leaves: a live canvas begins anew."""
         kind, name, *_ = key
-        if kind == NET:
-            self._guides.clear()
-        for other in tuple(self._passes):
+        for other in tuple(self._networks):
             # What was prepared or recorded with a net holds it.
-            is_its = kind == NET or other[0] == name
-            if is_its and isinstance(run := self._passes.pop(other), Warmed):
-                run.close()
+            if kind == NET or other[0] == name:
+                self._networks.pop(other).close()
         if kind == MODEL:
             if isinstance(its := self._job_passes.pop(name, None), Warmed):
                 its.close()
-            self._ends.pop(name, None)
             for other in tuple(self._shelf):
                 if other[1] == name:
                     self._shelf.drop(other)
@@ -386,10 +359,8 @@ class Engine:
             self._shelf,
             self._texts,
             self._addons,
-            self._passes,
-            self._guides,
+            self._networks,
             self._job_passes,
-            self._ends,
             self._painters,
         )
         for cache in caches:

@@ -31,7 +31,7 @@ from velatura.protocol.sentences import words_of
 from velatura.server.allocation import keep_freed_memory
 
 from .errors import JobError
-from .live_canvas import LiveCanvas
+from .live.canvas import LiveCanvas
 
 Request = m.Generate | m.Annotate
 # While nothing is to be done, how often (s) the catalogue is looked at for newly installed models.

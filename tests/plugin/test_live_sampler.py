@@ -6,7 +6,7 @@ import pytest
 from velatura.krita_plugin.state import Settings
 from velatura.models.distilled import by_names
 from velatura.protocol.style import Style
-from velatura.server.worker.live import LIVE_SAMPLERS
+from velatura.server.worker.live.schedule import LIVE_SAMPLERS
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ class Control:
     end: float
 
     def acts(self, step: Step) -> bool:
-        """Tell whether it acts in ``step``: wholly between its start and its end."""
-        return self.start <= step.index / step.of and (step.index + 1) / step.of <= self.end
+        """Tell whether it acts in ``step``."""
+        return acts(self.start, self.end, step)
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,11 @@ class UNetDenoiser:
             weight = 1.0
         drawn = drawn.to(self.device, self.dtype)
         return Control(net, drawn.expand(count, -1, -1, -1), weight, first.start, first.end)
+
+
+def acts(start: float, end: float, step: Step) -> bool:
+    """Tell whether a control acts in ``step``: wholly between ``start`` and ``end`` of the run."""
+    return start <= step.done and (step.index + 1) / step.of <= end
 
 
 def guidance_embedding(guidance: float, width: int) -> torch.Tensor:

@@ -37,11 +37,6 @@ def accelerate_job(unet: torch.nn.Module) -> Pass | None:
     return Recorded(unet) if is_small(unet) else None
 
 
-def prepares_shapes(device: torch.device) -> bool:
-    """Tell whether passes on ``device`` are prepared for one shape each: then few should come."""
-    return device.type == "cuda"
-
-
 def accelerate_net(net: torch.nn.Module, kind: str) -> torch.nn.Module:
     """A ControlNet for ``kind`` that a pass runs."""
     return UnionNet(net, (kind,), (1.0,)) if is_union(net) else Incremental(net)

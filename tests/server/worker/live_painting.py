@@ -10,7 +10,7 @@ from painting import as_image
 from velatura.protocol.messages import LiveFrame, LiveOpen, LiveResult
 from velatura.protocol.region import Rect, Size
 from velatura.server.worker.engine import Engine
-from velatura.server.worker.live_canvas import LiveCanvas
+from velatura.server.worker.live.canvas import LiveCanvas
 from velatura.server.worker.pixels import to_array
 
 

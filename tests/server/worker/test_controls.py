@@ -25,7 +25,7 @@ from velatura.server.worker import controls
 from velatura.server.worker.control import control_map
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.live import LivePainter, map_tensor
+from velatura.server.worker.live.painter import LivePainter, map_tensor
 from velatura.server.worker.memory import bytes_of
 from velatura.server.worker.pixels import to_array
 

@@ -15,8 +15,8 @@ from velatura.models.few_step import FEW_STEP
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.live import LivePainter
-from velatura.server.worker.live_model import LiveModel
+from velatura.server.worker.live.painter import LivePainter
+from velatura.server.worker.live.unet.model import UNetLiveModel
 
 SPOT = Rect(20, 30, 6, 6)
 
@@ -30,19 +30,19 @@ class Passes:
         self.before = lambda: None
 
     def __enter__(self) -> Passes:
-        self._predict = LiveModel.predict
+        self._predict = UNetLiveModel.predict
 
-        def counted(model, noisy, index, maps):
-            self.cells.append(noisy.shape[-2] * noisy.shape[-1])
-            self.steps.append(int(model._steps[index]))
+        def counted(model, x, step):
+            self.cells.append(x.shape[-2] * x.shape[-1])
+            self.steps.append(int(step.timestep))
             self.before()
-            return self._predict(model, noisy, index, maps)
+            return self._predict(model, x, step)
 
-        LiveModel.predict = counted
+        UNetLiveModel.predict = counted
         return self
 
     def __exit__(self, *exc) -> None:
-        LiveModel.predict = self._predict
+        UNetLiveModel.predict = self._predict
 
 
 # (canvas, canvas pixels per model pixel): the tiny model's largest picture is 128 x 48.
@@ -300,13 +300,13 @@ def test_lcms_own_unet_paints_what_the_stock_pipeline_does(
     families, monkeypatch, steps, strength, guidance
 ):
     engine, made = make_tiny_engine(families["lcm"]), []
-    decode = LiveModel.decode
+    decode = UNetLiveModel.decode
 
     def kept(model, latents, cells):
         made.append((model._clean.clone(), latents.clone()))
         return decode(model, latents, cells)
 
-    monkeypatch.setattr(LiveModel, "decode", kept)
+    monkeypatch.setattr(UNetLiveModel, "decode", kept)
     # Its passes are none of the picture's.
     monkeypatch.setattr(LivePainter, "rehearse", lambda painter: None)
     asked = {"steps": steps, "strength": strength, "guidance": guidance}
@@ -366,8 +366,9 @@ def test_the_first_stroke_waits_for_no_recording_and_a_rehearsal_shows_nothing(t
         easel = Easel(opened(128, 48, **more), scenery(128, 48), engine)
         easel.key()
         easel.paint()
-        (run,) = engine._passes.values()
-        recordings, ends = len(run._recordings), engine._ends["tiny"]
+        (network,) = engine._networks.values()
+        run, ends = network.run, network.ends
+        recordings = len(run._recordings)
         assert recordings
         assert all(one._recordings for one in ends)
         painter, _ = engine._painters[easel.canvas.job]

@@ -8,7 +8,7 @@ from live_painting import Easel, opened
 from painting import as_image, scenery
 from velatura.protocol.messages import LiveFrame
 from velatura.protocol.region import Rect
-from velatura.server.worker.live_canvas import MOST_UNSENT
+from velatura.server.worker.live.canvas import MOST_UNSENT
 
 WHOLE = Rect(0, 0, 96, 80)
 

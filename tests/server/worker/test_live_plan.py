@@ -7,20 +7,25 @@ import pytest
 import torch
 from live_painting import opened
 from painting import scenery
+from velatura.models.families.denoiser import Prediction, Step, denoised_by
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import ACTIONS, ModelInfo
 from velatura.protocol.region import Rect, Size
-from velatura.server.worker.live import LIVE_SAMPLERS
-from velatura.server.worker.live_plan import (
+from velatura.server.worker.live.plan import (
     crop_around,
-    kept_noise,
-    live_steps,
     make_live_plan,
-    noise_levels,
     see,
     show,
     source_rect,
     to_model_rect,
+)
+from velatura.server.worker.live.schedule import (
+    LIVE_SAMPLERS,
+    CanvasNoiseSchedule,
+    LiveSteps,
+    kept_noise,
+    noise_curve,
+    step_times,
 )
 
 
@@ -149,7 +154,7 @@ def test_changed_rectangles_are_seen_and_shown_as_parts_of_the_whole(area):
 @pytest.mark.parametrize("steps", [1, 4, 7])
 @pytest.mark.parametrize("strength", [0.001, 0.4, 1.0])
 def test_steps_fall_from_the_strength_to_near_nothing(steps, strength):
-    times = live_steps(steps, strength, 1000)
+    times = step_times(steps, strength, 1000)
     assert len(times) == steps
     assert times[0] == max(1, round(1000 * strength) - 1)
     assert list(times) == sorted(times, reverse=True)
@@ -161,25 +166,29 @@ def test_a_step_leads_where_the_published_sampler_of_its_name_leads(sampler):
     config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     schedule = make_scheduler(sampler, config)
     schedule.set_timesteps(4)
-    alphas = schedule.alphas_cumprod.tolist()
+    curve, _ = noise_curve(config)
     noisy, predicted = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     drawn = torch.randn(noisy.shape, generator=torch.Generator().manual_seed(1))
     now, following = (int(step) for step in schedule.timesteps[:2])
     theirs = schedule.step(
         predicted, schedule.timesteps[0], noisy, generator=torch.Generator().manual_seed(1)
     ).prev_sample
-    alpha, sigma = noise_levels(alphas, now)
-    clean = (noisy - sigma * predicted) / alpha
-    kept = kept_noise(alphas, following, LIVE_SAMPLERS[sampler])
-    alpha, sigma = noise_levels(alphas, following)
-    ours = alpha * clean + sigma * (kept * predicted + (1 - kept**2) ** 0.5 * drawn)
+    steps = [
+        Step(at, 2, torch.tensor(time), *curve(time)) for at, time in enumerate((now, following))
+    ]
+    kept = kept_noise(curve, following, LIVE_SAMPLERS[sampler])
+    clean = denoised_by("epsilon", noisy, predicted, steps[0])
+    canvas = CanvasNoiseSchedule(
+        LiveSteps(steps, [kept]), torch.cat([torch.zeros_like(drawn), drawn])
+    )
+    ours = canvas.advance(noisy, steps[0], Prediction(predicted, clean))
     assert torch.allclose(ours, theirs, atol=1e-4)
 
 
 def test_lcm_draws_all_of_its_noise_anew():
-    assert kept_noise([0.9] * 1000, 500, LIVE_SAMPLERS["LCM"]) == 0
+    assert kept_noise(lambda _: (0.9, 0.4), 500, LIVE_SAMPLERS["LCM"]) == 0
 
 
 def test_the_starters_four_steps_are_those_it_was_distilled_at():
-    assert live_steps(4, 0.4, 1000) == (399, 299, 199, 99)
+    assert step_times(4, 0.4, 1000) == (399, 299, 199, 99)
     assert opened().strength == 0.4

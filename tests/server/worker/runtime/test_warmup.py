@@ -16,6 +16,7 @@ from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
 from velatura.server.worker import engine as engine_module
+from velatura.server.worker.live.unet import model as live_model
 from velatura.server.worker.runtime.cuda_graphs import compiled
 from velatura.server.worker.runtime.static_inputs import Captured, rehearsal
 from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
@@ -279,8 +280,7 @@ def test_live_paints_parts_by_prepared_passes_and_meanwhile_whole_and_says_how_f
             runs[1] = Warmed(run, [Stage(runs[1][1])]), runs[1][1]
         return runs[-1][0]
 
-    monkeypatch.setattr(engine_module, "accelerate", accelerate)
-    monkeypatch.setattr(engine_module, "prepares_shapes", lambda device: True)
+    monkeypatch.setattr(live_model, "accelerate", accelerate)
     engines = [make_tiny_engine(tiny_folder) for _ in "ab"]
     picture = scenery(160, 120)
     easels = [Easel(opened(160, 120, **more), picture, engine) for engine in engines]
@@ -347,13 +347,12 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
         workshops[-1].open.set()
         return Warmed(run, [Stage(workshops[-1])])
 
-    monkeypatch.setattr(engine_module, "accelerate", accelerate)
+    monkeypatch.setattr(live_model, "accelerate", accelerate)
     engine = make_tiny_engine(folder)
     easel = Easel(opened(64, 64, prompt="a house <lora:ink:1>"), scenery(64, 64), engine)
     easel.key()
     easel.paint()
-    (run,) = engine._passes.values()
-    run.wait()
+    engine.wait_until_prepared()
     with_ink, used = easel.shown.copy(), len(workshops[0].used)
     chalk = "a house <lora:chalk:1>"
     easel.canvas.change(LiveSettings(job=easel.canvas.job, prompt=chalk, seed=7))
@@ -365,7 +364,6 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
     fresh.paint()
     assert (easel.shown == fresh.shown).all()
     assert (easel.shown != with_ink).any()
-    run.close()
 
 
 def _noting(take, notes):

@@ -16,8 +16,8 @@ from unet_inputs import HEIGHT, PARTS, WAYS, WHOLE, WIDTH, cut, given, memory_of
 from velatura.models.families.unet.call import Given, plain
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
-from velatura.server.worker import live_model
-from velatura.server.worker.live_plan import times
+from velatura.server.worker.live.unet import model as live_model
+from velatura.server.worker.live.unet.parts import times
 from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
 from velatura.server.worker.runtime.unet.kept import Memory
 from velatura.server.worker.runtime.unet.recorded import Recorded, RecordedParts

@@ -9,14 +9,13 @@ has exact counterparts in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from velatura.protocol.messages import ModelInfo
 from velatura.protocol.region import Rect, Size
-from velatura.server.worker.plan import LATENT_CELL
 from velatura.server.worker.runtime.unet.levels import grown
 
 # The area (in native squares) up to which a live picture is not scaled down.
@@ -25,13 +24,7 @@ _MOST_AREA = 1.5
 # little farther than the stroke.
 _REACH = 6
 # Above this part of the picture a crop saves too little to be worth its border.
-_WORTH_IT = 0.6
-# Sides of the parts for which passes are prepared, of the whole's, in multiples of so many cells: those
-# of a UNet's deepest level.
-_PREPARED = (1 / 4, 3 / 8, 1 / 2, 3 / 4)
-_EVEN = 8
-# Model pixels, of the pictures that such passes paint.
-EVEN_PIXELS = _EVEN * LATENT_CELL
+WORTH_IT = 0.6
 _WHITE = 255
 # Cubic interpolation looks this many pixels to each side.
 _KERNEL = 2
@@ -42,6 +35,7 @@ class LivePlan:
     """How a canvas ``area`` is seen by the model.
 
     shrink, grow  canvas pixels per model pixel and the reverse; at least one of them is 1
+    cell          model pixels along each side of a latent cell, or of several
     content       the area in model pixels
     size          content, padded right and below to whole multiples that the model paints
     """
@@ -49,6 +43,7 @@ class LivePlan:
     area: Size
     shrink: int
     grow: int
+    cell: int
     content: Size
     size: Size
 
@@ -73,7 +68,7 @@ def make_live_plan(area: Size, model: ModelInfo, multiple: int = 1) -> LivePlan:
 
     multiple: of what the sides are, in model pixels, beside what the model needs
     """
-    multiple = math.lcm(multiple, model.multiple)
+    cell, multiple = model.multiple, math.lcm(multiple, model.multiple)
 
     def fits(shrink: int) -> bool:
         width, height = -(-area.width // shrink), -(-area.height // shrink)
@@ -90,8 +85,8 @@ def make_live_plan(area: Size, model: ModelInfo, multiple: int = 1) -> LivePlan:
     ):
         grow += 1
     content = Size(-(-area.width // shrink) * grow, -(-area.height // shrink) * grow)
-    size = Size(_up(content.width, multiple), _up(content.height, multiple))
-    return LivePlan(area, shrink, grow, content, size)
+    size = Size(up(content.width, multiple), up(content.height, multiple))
+    return LivePlan(area, shrink, grow, cell, content, size)
 
 
 def to_model_rect(rect: Rect, plan: LivePlan) -> Rect:
@@ -182,89 +177,18 @@ def crop_around(
     """
     whole = Rect(0, 0, plan.size.width, plan.size.height)
     if rect is not None:
-        crop = fit(cells_around(rect, _REACH, whole))
-        if crop.width * crop.height < _WORTH_IT * whole.width * whole.height:
+        crop = fit(cells_around(rect, _REACH, whole, plan.cell))
+        if crop.width * crop.height < WORTH_IT * whole.width * whole.height:
             return Crop(crop, _falling(rect, crop, whole))
     return Crop(whole, np.ones((whole.height, whole.width), np.float32))
 
 
-def cells_around(rect: Rect, by: int, whole: Rect) -> Rect:
-    """``rect`` and ``by`` pixels around it, inside ``whole``, outward to whole cells."""
-    cell = LATENT_CELL
+def cells_around(rect: Rect, by: int, whole: Rect, cell: int) -> Rect:
+    """Grow ``rect`` by ``by`` pixels, inside ``whole``, outward to whole cells of ``cell`` pixels."""
     left, top = max(0, rect.x - by) // cell * cell, max(0, rect.y - by) // cell * cell
-    right = min(whole.width, _up(rect.right + by, cell))
-    bottom = min(whole.height, _up(rect.bottom + by, cell))
+    right = min(whole.width, up(rect.right + by, cell))
+    bottom = min(whole.height, up(rect.bottom + by, cell))
     return Rect(left, top, right - left, bottom - top)
-
-
-def part_sizes(whole: Rect) -> list[tuple[int, int]]:
-    """(width, height) in cells, rising: the parts of ``whole`` for which passes are prepared."""
-    sizes = {
-        (_up(round(part * whole.width), _EVEN), _up(round(part * whole.height), _EVEN))
-        for part in _PREPARED
-    }
-    return sorted(
-        size for size in sizes if size[0] * size[1] < _WORTH_IT * whole.width * whole.height
-    )
-
-
-def prepared_around(cells: Rect, whole: Rect) -> Rect:
-    """The smallest part of ``part_sizes`` that holds ``cells``, about its middle, or ``whole``.
-
-    Where the sides of ``whole`` are multiples of _EVEN so are a part's and its place.
-    """
-
-    def along(low: int, high: int, side: int, most: int) -> int | None:
-        first = max(0, _up(high - side, _EVEN))
-        last = min(low, most - side) // _EVEN * _EVEN
-        middle = round((low + high - side) / (2 * _EVEN)) * _EVEN
-        return min(max(first, middle), last) if first <= last else None
-
-    for width, height in part_sizes(whole):
-        x = along(cells.x, cells.right, width, whole.width)
-        y = along(cells.y, cells.bottom, height, whole.height)
-        if x is not None and y is not None:
-            return Rect(x, y, width, height)
-    return whole
-
-
-def in_cells(rect: Rect) -> Rect:
-    """Whole cells of model pixels -> cells of latents."""
-    return Rect(*(side // LATENT_CELL for side in (rect.x, rect.y, rect.width, rect.height)))
-
-
-def times(rect: Rect, factor: int) -> Rect:
-    return Rect(*(factor * side for side in (rect.x, rect.y, rect.width, rect.height)))
-
-
-def live_steps(steps: int, strength: float, train_steps: int) -> tuple[int, ...]:
-    """The ``steps`` time steps, falling evenly over the last ``strength`` part of ``train_steps``.
-
-    Unlike int(steps * strength) of an ordinary schedule, the number of steps is the one asked for.
-    """
-    start = strength * train_steps
-    return tuple(max(1, round(start * (1 - i / steps)) - 1) for i in range(steps))
-
-
-def noise_levels(alphas_cumprod: Sequence[float], step: int) -> tuple[float, float]:
-    """(alpha, sigma) at a time step: a noisy latent is alpha * clean + sigma * noise."""
-    kept = float(alphas_cumprod[step])
-    return kept**0.5, (1 - kept) ** 0.5
-
-
-def kept_noise(alphas_cumprod: Sequence[float], step: int, gamma: float) -> float:
-    """How much of the noise that was predicted goes on to time step ``step``, 0..1.
-
-    The rest of its variance is drawn anew. ``gamma`` 0..1 as in Zheng et al. 2024 (trajectory
-    consistency distillation): what was predicted is taken down to the time step (1 - gamma) * step,
-    and new noise brings it up again. Time step 0 is taken for clean.
-    """
-    below = int((1 - gamma) * step)
-    if below == 0:
-        return 0.0
-    alpha, sigma = noise_levels(alphas_cumprod, step)
-    alpha_below, sigma_below = noise_levels(alphas_cumprod, below)
-    return alpha / alpha_below * sigma_below / sigma
 
 
 def _falling(rect: Rect, crop: Rect, whole: Rect) -> np.ndarray:
@@ -294,5 +218,5 @@ def _on_white(pixels: np.ndarray) -> np.ndarray:
     return ((mixed + 127) // _WHITE).astype(np.uint8)
 
 
-def _up(side: int, multiple: int) -> int:
+def up(side: int, multiple: int) -> int:
     return -(-side // multiple) * multiple

@@ -7,39 +7,25 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from velatura.models.families.base import Loaded
-from velatura.models.families.denoiser import Text
-from velatura.models.families.unet.call import Pass
-from velatura.models.samplers import make_scheduler
+from velatura.models.families.denoiser import Denoiser, Prediction, Step, Words
 from velatura.protocol.messages import LiveOpen
 from velatura.protocol.region import Rect
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.live_canvas import LiveCanvas, Task
-from velatura.server.worker.live_model import LiveControl, LiveModel, LiveTools
-from velatura.server.worker.live_plan import (
+from velatura.server.worker.live.canvas import LiveCanvas, Task
+from velatura.server.worker.live.model import LiveControl, LiveModel, LiveNetwork, LiveTools
+from velatura.server.worker.live.plan import (
     Crop,
     LivePlan,
     crop_around,
-    in_cells,
-    kept_noise,
-    live_steps,
-    noise_levels,
     see,
     show,
     source_rect,
     to_model_rect,
 )
+from velatura.server.worker.live.schedule import LIVE_SAMPLERS, CanvasNoiseSchedule, live_steps
 from velatura.server.worker.pixels import to_array
-from velatura.server.worker.plan import LATENT_CELL
-from velatura.server.worker.prompts import Parsed
-from velatura.server.worker.runtime.warmup import Warmed
-from velatura.server.worker.text import Prompts, embed_both
-
-# What each step continues with, as gamma of Zheng et al. 2024: at 1 LCM draws the canvas's noise for it
-# anew (Luo et al. 2023), at 0 DDIM goes on with what was predicted (Song et al. 2020), which is Euler's
-# step too; TCD stands between, where its authors and diffusers leave it.
-LIVE_SAMPLERS = {"LCM": 1.0, "TCD": 0.3, "DDIM": 0.0, "Euler": 0.0}
+from velatura.server.worker.sample.loop import hold_nothing, sample
 
 
 class GivenUp(Exception):
@@ -73,32 +59,20 @@ def check_live(settings: LiveOpen, extra: str) -> None:
             )
 
 
-def make_live_tools(
+def make_live_painter(
     settings: LiveOpen,
     plan: LivePlan,
-    loaded: Loaded,
-    unet: torch.nn.Module,
-    run: Pass,
-    ends: Sequence[Callable[..., torch.Tensor]],
-    prompts: Prompts,
-    nets: Sequence[tuple[torch.nn.Module, torch.nn.Module]],
-    embed: Callable[[Parsed], Text],
+    network: LiveNetwork,
+    words: Words,
+    nets: Sequence[torch.nn.Module],
     read_guide: Callable[[str, np.ndarray, bool], np.ndarray],
-) -> LiveTools:
-    """What all pictures of one canvas share. ``nets``: of each control the ControlNet and what runs it.
+) -> LivePainter:
+    """Make what paints the canvas of ``settings``. ``nets``: the ControlNet of each control.
 
-    ``embed`` and ``read_guide`` (kind, picture, derived) -> control map are the engine's, cached.
+    ``read_guide`` (kind, picture, derived) -> control map is the engine's, cached.
     """
-    # LCM's own UNet is told the scale, and asked once.
-    guided = settings.guidance > 1 and unet.config.time_cond_proj_dim is None
-    words, negative = embed_both(prompts, guided, embed)
-    prompt, pooled = words.embeddings, words.pooled
-    if negative:
-        prompt = torch.cat([negative.embeddings, prompt])
-        if pooled is not None and negative.pooled is not None:
-            pooled = torch.cat([negative.pooled, pooled])
     controls = []
-    for control, (net, runs) in zip(settings.controls, nets, strict=True):
+    for control, net in zip(settings.controls, nets, strict=True):
         drawn = None
         if control.picture is not None:
             guide = read_guide(control.kind, to_array(control.picture), False)
@@ -108,20 +82,20 @@ def make_live_tools(
             whole = Rect(0, 0, plan.size.width, plan.size.height)
             drawn = map_tensor(see(opaque, area, whole, plan))
         controls.append(
-            LiveControl(net, runs, control.kind, drawn, control.weight, control.start, control.end)
+            LiveControl(net, control.kind, drawn, control.weight, control.start, control.end)
         )
-    schedule = make_scheduler("DDIM", loaded.scheduler_config)
-    return LiveTools(
-        loaded=loaded,
-        unet=unet,
-        run=run,
-        ends=ends,
-        prompt=prompt,
-        pooled=pooled,
-        alphas=schedule.alphas_cumprod.tolist(),
-        velocity=schedule.config.prediction_type == "v_prediction",
-        controls=controls,
-        derive=lambda kind, picture: read_guide(kind, picture, True),
+    loaded = network.loaded
+    steps = live_steps(
+        loaded.scheduler_config, settings.sampler, settings.steps, settings.strength, loaded.device
+    )
+    tools = LiveTools(plan.size, steps, words, controls)
+    return LivePainter(
+        settings,
+        plan,
+        tools,
+        network.on_canvas(tools),
+        loaded.denoiser,
+        lambda kind, picture: read_guide(kind, picture, True),
     )
 
 
@@ -132,29 +106,31 @@ class LivePainter:
     the part around it only and the rest stays as it is, bit for bit.
     """
 
-    def __init__(self, settings: LiveOpen, plan: LivePlan, tools: LiveTools) -> None:
+    def __init__(
+        self,
+        settings: LiveOpen,
+        plan: LivePlan,
+        tools: LiveTools,
+        model: LiveModel,
+        denoiser: Denoiser,
+        derive: Callable[[str, np.ndarray], np.ndarray],
+    ) -> None:
         self.settings = settings
-        self._plan, self._tools = plan, tools
+        self._plan, self._tools, self._model = plan, tools, model
+        self._latent, self._device, self._dtype = denoiser.latent, denoiser.device, denoiser.dtype
+        self._derive = derive
         height, width = plan.size.height, plan.size.width
         self._seen = np.zeros((height, width, 3), np.uint8)
         self._shown = np.zeros((height, width, 3), np.uint8)
         self._is_new = self._is_unrehearsed = True
-        device = tools.loaded.device
         # Drawn on the CPU, so that it is the same on any device: one plane for each step.
-        shape = (settings.steps, 4, height // LATENT_CELL, width // LATENT_CELL)
+        shape = (settings.steps, *self._latent.shape(plan.size)[1:])
         generator = torch.Generator().manual_seed(settings.seed)
-        self._noise = torch.randn(shape, generator=generator).to(device)
-        steps = live_steps(settings.steps, settings.strength, len(tools.alphas))
-        self._levels = [noise_levels(tools.alphas, step) for step in steps]
-        gamma = LIVE_SAMPLERS[settings.sampler]
-        self._kept = [kept_noise(tools.alphas, step, gamma) for step in steps[1:]]
-        times = [torch.tensor(step, device=device) for step in steps]
-        self._model = LiveModel(tools, plan.size, times, settings.guidance)
-        self._warmed = tools.run if isinstance(tools.run, Warmed) else None
+        self._noise = torch.randn(shape, generator=generator).to(self._device)
 
     def warming(self) -> str:
-        """A sentence while passes are being prepared, else nothing."""
-        done, wanted = self._warmed.progress if self._warmed is not None else (0, 0)
+        """Make a sentence while something is being prepared, else none."""
+        done, wanted = self._model.warming()
         return f"Getting quicker on this card: {done} of {wanted} sizes." if done < wanted else ""
 
     def paint(
@@ -187,10 +163,10 @@ class LivePainter:
     @torch.no_grad()
     def rehearse(self) -> None:
         """Record what the first stroke would: it takes a second. Nothing that is shown changes."""
-        corner = Rect(0, 0, LATENT_CELL, LATENT_CELL)
+        corner = Rect(0, 0, self._latent.factor, self._latent.factor)
         if self._is_unrehearsed and not self._is_new and self._model.knows_parts:
             self._is_unrehearsed = False
-            if self._model.needs_recording(in_cells(corner)):
+            if self._model.needs_recording(corner):
                 self._model.take_in(self._seen, corner)
                 self._sample(corner, lambda done, steps: None)
 
@@ -216,41 +192,29 @@ class LivePainter:
         self._shown[rows, columns] = np.rint(mixed).astype(np.uint8)
         return rect
 
-    @torch.no_grad()
     def _sample(self, rect: Rect, on_step: Callable[[int, int], None]) -> np.ndarray:
-        """What the model paints in ``rect`` (model pixels): (h, w, 3) uint8."""
-        cells = in_cells(rect)
-        noise = self._noise[..., cells.y : cells.bottom, cells.x : cells.right]
-        maps = self._maps(rect)
-        count = len(self._levels)
-        clean = self._model.begin(cells)
-        go_on = noise[:1]
-        for index, (alpha, sigma) in enumerate(self._levels):
-            noisy = alpha * clean + sigma * go_on
-            predicted = self._model.predict(noisy, index, maps)
-            if self._tools.velocity:
-                clean = alpha * noisy - sigma * predicted
-            else:
-                clean = (noisy - sigma * predicted) / alpha
-            on_step(index + 1, count)
-            if index + 1 < count:
-                kept = self._kept[index]
-                go_on = kept * (noisy - alpha * clean) / sigma
-                go_on = go_on + (1 - kept**2) ** 0.5 * noise[index + 1 : index + 2]
-        return self._model.decode(clean, cells)
+        """Paint ``rect`` (model pixels): (h, w, 3) uint8."""
+        clean = self._model.begin(rect, self._maps(rect))
+        schedule = CanvasNoiseSchedule(self._tools.steps, self._noise[self._latent.cells(rect)])
+
+        def after_step(step: Step, _: Prediction) -> None:
+            on_step(step.index + 1, step.of)
+
+        x = schedule.noised(clean)
+        painted = sample(self._model, x, schedule, hold_nothing, after_step)
+        return self._model.decode(painted, rect)
 
     def _maps(self, rect: Rect) -> list[torch.Tensor]:
         """The control maps' parts in ``rect``. Derived ones follow the picture."""
-        loaded = self._tools.loaded
         maps = []
         for control in self._tools.controls:
             drawn = control.map
             if drawn is None:
                 opaque = np.full_like(self._seen[..., :1], 255)
                 picture = np.concatenate([self._seen, opaque], -1)
-                drawn = map_tensor(self._tools.derive(control.kind, picture))
+                drawn = map_tensor(self._derive(control.kind, picture))
             part = drawn[..., rect.y : rect.bottom, rect.x : rect.right]
-            maps.append(part.to(loaded.device, loaded.dtype))
+            maps.append(part.to(self._device, self._dtype))
         return maps
 
 

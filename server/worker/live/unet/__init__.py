@@ -1,0 +1,12 @@
+"""Live painting by parts, for models with a UNet."""
+
+from __future__ import annotations
+
+from velatura.models.families.base import Loaded
+from velatura.models.families.unet.denoiser import UNetDenoiser
+from velatura.server.worker.live.unet.model import UNetNetwork
+
+
+def make_network(loaded: Loaded) -> UNetNetwork | None:
+    """Make what paints live with ``loaded``; None where it has no UNet."""
+    return UNetNetwork(loaded) if isinstance(loaded.denoiser, UNetDenoiser) else None
