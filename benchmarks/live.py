@@ -44,7 +44,7 @@ from velatura.protocol.client import Client
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size
 from velatura.server.local import SERVE, local_server
-from velatura.server.worker.live_plan import make_live_plan
+from velatura.server.worker.live.plan import make_live_plan
 
 from benchmarks import report
 from benchmarks.full_size import FAMILIES, make_model
