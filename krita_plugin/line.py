@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import queue
 import signal
 import subprocess
@@ -35,7 +36,7 @@ NAME = "krita"
 BACK_OFF = (0.2, 0.4, 0.8, 1.5, 3.0)
 LOOK_EVERY = 0.5
 _NO_SERVER = LinkState(state.NO_SERVER, "No server yet.")
-_STARTING = LinkState(state.CONNECTING, "The server is starting.")
+STARTING = LinkState(state.CONNECTING, "The server is starting.")
 LiveMessage = m.LiveOpen | m.LiveSettings | m.LiveFrame | m.LiveClose
 
 
@@ -167,11 +168,12 @@ class Line:
             self._tell(
                 LinkState(
                     state.NO_SERVER,
-                    "It is not known how to start the server: run `velatura plugin install` once.",
+                    "No server is installed on this computer: take a release's zip, or run `velatura "
+                    "plugin install` once.",
                 )
             )
             return
-        self._tell(_STARTING)
+        self._tell(STARTING)
         try:
             self._launched = start_detached(found.command, self._folder / "server-start.log")
         except OSError as error:
@@ -179,12 +181,20 @@ class Line:
                 LinkState(
                     state.NO_SERVER,
                     tr(
-                        "{program} did not start ({why}): run `velatura plugin install` again.",
+                        "{program} did not start ({why}): repair the server from the light's menu.",
                         program=found.command[0],
                         why=error.strerror,
                     ),
                 )
             )
+
+    def end_server(self) -> None:
+        """Ask the server of this computer to end, where it answered us: its process is the one that
+        is written down, and no other that got its number."""
+        running = read_running(self._folder)
+        if self._client is not None and running is not None:
+            with contextlib.suppress(OSError):
+                os.kill(running.pid, signal.SIGTERM)
 
     def hang_up(self) -> None:
         self._ended = True
@@ -376,7 +386,7 @@ class Line:
 
     def _no_server(self) -> None:
         if self._launched is not None:
-            self._tell(_STARTING)
+            self._tell(STARTING)
         elif self._state is None or self._state.kind != state.NO_SERVER:
             self._tell(_NO_SERVER)
 

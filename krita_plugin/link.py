@@ -110,9 +110,14 @@ class Link(QtCore.QObject):
         self._line.put(partial(self._line.send_live, message))
 
     def start_server(self) -> None:
-        """Run the command that ``velatura plugin install`` wrote down."""
+        """Run the command that the installation wrote down."""
         here = self._line_to("")
         here.put(here.launch)
+
+    def stop_server(self) -> None:
+        """End this computer's server; finished pictures stay, jobs that run are lost."""
+        here = self._line_to("")
+        here.put(here.end_server)
 
     def take_news(self) -> list[Message]:
         """The newest Progress and Preview of each job since the last call."""

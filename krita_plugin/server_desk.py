@@ -29,6 +29,7 @@ class ServerDesk(QtCore.QObject):
         self._used: Server | None = None
         self._is_starting = False
         panel.connection.start_server.connect(self._start)
+        panel.connection.stop_server.connect(link.stop_server)
         link.state_changed.connect(self._link_changed)
 
     def follow(self, preferences: Preferences) -> None:

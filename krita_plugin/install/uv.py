@@ -34,8 +34,9 @@ def python_path(folder: Path, system: str) -> Path:
 
 
 def launch_command(folder: Path, system: str) -> list[str]:
-    """What starts the server of the installation in ``folder``."""
-    return [str(python_path(folder, system)), "-m", "velatura.server.cli", "serve"]
+    """What starts the server of the installation in ``folder``. On a free port, which the plugin
+    finds written down: two users of one computer have a server each."""
+    return [str(python_path(folder, system)), "-m", "velatura.server.cli", "serve", "--port", "0"]
 
 
 def environment(plan: Plan, environ: Mapping[str, str], *, links: bool) -> dict[str, str]:

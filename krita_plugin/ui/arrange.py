@@ -20,6 +20,7 @@ def arrange(panel: Panel) -> QtWidgets.QScrollArea:
     options = QtWidgets.QWidget()
     below = column(options)
     for group in (
+        panel.install,
         panel.strip,
         panel.notice,
         panel.progress.note,

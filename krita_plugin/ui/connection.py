@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import state
@@ -51,9 +51,16 @@ class Light(QtWidgets.QToolButton):
 
 
 class ConnectionRow(QtWidgets.QWidget):
-    """chosen(id): paint with that server, "" for this computer's."""
+    """chosen(id): paint with that server, "" for this computer's. stop_server, repair_wanted,
+    removal_wanted: of this computer's.
+
+    can_manage: whether the server of this computer was installed from here.
+    """
 
     start_server = Signal()
+    stop_server = Signal()
+    repair_wanted = Signal()
+    removal_wanted = Signal()
     settings_wanted = Signal()
     chosen = Signal(str)
 
@@ -63,6 +70,8 @@ class ConnectionRow(QtWidgets.QWidget):
         self._servers: tuple[tuple[str, str], ...] = ()
         self._server = ""
         self._owed: Mapping[str, int] = {}
+        self._is_startable = True
+        self.can_manage: Callable[[], bool] = lambda: False
         self.light = Light(self)
         self.menu = QtWidgets.QMenu(self.light)
         self.menu.setObjectName("server_menu")
@@ -93,6 +102,11 @@ class ConnectionRow(QtWidgets.QWidget):
         self._servers, self._server = tuple(servers), chosen
         self._show()
 
+    def set_startable(self, is_startable: bool) -> None:
+        """False while this computer has no server that a button could start."""
+        self._is_startable = is_startable
+        self._show()
+
     def show_owed(self, owed: Mapping[str, int]) -> None:
         """How many jobs each server (by its id) has not answered yet."""
         self._owed = owed
@@ -111,7 +125,7 @@ class ConnectionRow(QtWidgets.QWidget):
             self.reason.setText(said)
         self.why.setText(reason if is_wrong else "")
         self.why.setVisible(is_wrong)
-        self.button.setVisible(link.may_start)
+        self.button.setVisible(link.may_start and self._is_startable)
 
     def _fill_menu(self) -> None:
         self.menu.clear()
@@ -130,8 +144,16 @@ class ConnectionRow(QtWidgets.QWidget):
             choice.triggered.connect(lambda checked=False, id=server: self.chosen.emit(id))
             group.addAction(choice)
         self.menu.addSeparator()
-        if self._state.may_start:
+        if self._state.may_start and self._is_startable:
             start = self.menu.addAction(tr("Start server"))
             start.triggered.connect(lambda checked=False: self.start_server.emit())
+        if self._state.is_connected and not self._server:
+            stop = self.menu.addAction(tr("Stop server"))
+            stop.triggered.connect(lambda checked=False: self.stop_server.emit())
+        if self.can_manage() and not self._server:
+            repair = self.menu.addAction(tr("Repair the server"))
+            repair.triggered.connect(lambda checked=False: self.repair_wanted.emit())
+            remove = self.menu.addAction(tr("Remove the server"))
+            remove.triggered.connect(lambda checked=False: self.removal_wanted.emit())
         more = self.menu.addAction(tr("Servers and settings"))
         more.triggered.connect(lambda checked=False: self.settings_wanted.emit())

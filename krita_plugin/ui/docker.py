@@ -14,6 +14,7 @@ from ..actions import KEY_ACTIONS
 from ..controller import Controller
 from ..display import Shown
 from ..document import active_document
+from ..install_desk import InstallDesk
 from ..link import Link
 from ..live_area import LiveChoice
 from ..live_desk import LiveDesk
@@ -59,6 +60,14 @@ class Docker(DockWidget):
         self.servers = ServerDesk(self.panel, self.link, self.controller, self)
         self.servers.told.connect(self._say)
         self.panel.connection.chosen.connect(self._choose_server)
+        self.installation = InstallDesk(self.panel.install, data_folder(), parent=self)
+        self.installation.startable.connect(self.panel.connection.set_startable)
+        self.installation.start_wanted.connect(self.panel.connection.start_server)
+        self.installation.said.connect(self.panel.notice.say)
+        self.link.state_changed.connect(self.installation.link_changed)
+        self.panel.connection.repair_wanted.connect(self.installation.repair)
+        self.panel.connection.removal_wanted.connect(self.installation.ask_removal)
+        self.panel.connection.can_manage = lambda: self.installation.can_manage
         self._settings = SettingsDialog(self)
         self._settings.changed.connect(self._prefer)
         self._settings.reset.connect(
@@ -89,6 +98,7 @@ class Docker(DockWidget):
         self._heard = ""
         self._is_guest = False  # shown in canvas-only mode for the prompt alone
         QtWidgets.QApplication.instance().aboutToQuit.connect(self.link.stop)
+        QtWidgets.QApplication.instance().aboutToQuit.connect(self.installation.end)
         # Its window was closed.
         self.destroyed.connect(self.link.hang_up)
         self.destroyed.connect(self.controller.results.workshop.close)
@@ -150,6 +160,7 @@ class Docker(DockWidget):
         self.controller.results.most_bytes = self._chosen.history_bytes
         self.panel.limit_prompts(self._chosen.prompts)
         self.servers.follow(self._chosen)
+        self.installation.follow(not self._chosen.chosen.id)
 
     def _say_unseen(self, sentence: str) -> None:
         """In canvas-only mode nobody sees the docker's line."""

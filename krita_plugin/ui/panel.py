@@ -32,6 +32,7 @@ from .chance import ChanceRow
 from .connection import ConnectionRow
 from .expand import ExpandRow
 from .guide import GuideGroup
+from .install_card import InstallCard
 from .live import LiveOptions, LiveRow
 from .model import ModelGroup
 from .notice import Notice
@@ -76,6 +77,7 @@ class Panel(QtWidgets.QWidget):
         self._device = ""
         self._addons: tuple[AddOnInfo, ...] = ()
         self.connection = ConnectionRow()
+        self.install = InstallCard()
         self.prompts = PromptGroup()
         self.recipe = RecipeRow()
         self.strength = StrengthRow()

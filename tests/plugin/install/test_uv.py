@@ -77,6 +77,8 @@ def test_on_windows_the_interpreter_lies_where_windows_has_it(tmp_path):
         "-m",
         "velatura.server.cli",
         "serve",
+        "--port",
+        "0",
     ]
 
 
