@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from velatura.models.addon import AddOn
 from velatura.models.errors import ModelError
+from velatura.models.hooks import Hook, hooked
 from velatura.models.loras import FIRST_ENCODER, SECOND_ENCODER, UNET, place_of
 from velatura.models.weights import check_safetensors
 
@@ -156,17 +157,17 @@ def parts_of(loaded: Loaded) -> dict[str, nn.Module]:
 @contextmanager
 def worn(loaded: Loaded, loras: Sequence[Worn]) -> Iterator[None]:
     """While it lasts, the UNet and the text encoders of ``loaded`` act as with ``loras``."""
-    with ExitStack() as hooks:
-        for name, part in parts_of(loaded).items():
-            together: dict[str, list[tuple[Change, float]]] = defaultdict(list)
-            for lora, weight, text_weight in loras:
-                factor = weight if name == UNET else text_weight
-                if factor:
-                    for layer, change in lora.changes[name].items():
-                        together[layer].append((change, factor))
-            for layer, changes in together.items():
-                handle = part.get_submodule(layer).register_forward_hook(_adding(changes))
-                hooks.callback(handle.remove)
+    hooks: list[tuple[nn.Module, Hook]] = []
+    for name, part in parts_of(loaded).items():
+        together: dict[str, list[tuple[Change, float]]] = defaultdict(list)
+        for lora, weight, text_weight in loras:
+            factor = weight if name == UNET else text_weight
+            if factor:
+                for layer, change in lora.changes[name].items():
+                    together[layer].append((change, factor))
+        for layer, changes in together.items():
+            hooks.append((part.get_submodule(layer), _adding(changes)))
+    with hooked(hooks):
         yield
 
 

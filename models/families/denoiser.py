@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -92,6 +92,66 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """Tokens of a prompt that an encoder reads at once, without the start, end and padding around
+    them, and the weight of each. A token below zero means a row of a textual inversion."""
+
+    tokens: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+# (token below zero, number of the encoder) -> its row (width,) of token embeddings.
+FindRow = Callable[[int, int], "torch.Tensor"]
+
+
+class PromptEncoder(Protocol):
+    """The text side of a model: its tokenizer and one or several text encoders.
+
+    room        how many tokens a chunk may have
+    comma       the token of a comma
+    vocabulary  how many tokens there are
+    widths      of the token embeddings of each encoder, which textual inversions must have
+    most_skip   how many of the encoders' last layers can be left out
+    """
+
+    @property
+    def room(self) -> int: ...
+
+    @property
+    def comma(self) -> int: ...
+
+    @property
+    def vocabulary(self) -> int: ...
+
+    @property
+    def widths(self) -> tuple[int, ...]: ...
+
+    @property
+    def most_skip(self) -> int: ...
+
+    def tokenize(self, text: str) -> list[int]:
+        """Cut a text into tokens, without start and end."""
+        ...
+
+    def read(self, tokens: Sequence[int]) -> str:
+        """Put tokens together to a text again."""
+        ...
+
+    def encode(self, chunks: Sequence[Chunk], skip: int, find_row: FindRow) -> Text:
+        """Encode the chunks of a prompt; ``skip`` of the encoders' last layers are left out."""
+        ...
+
+    def match(
+        self, prompt: Text, negative: Text, empty: Text, is_silent: bool
+    ) -> tuple[Text, Text]:
+        """Make a prompt and a negative prompt that a model can be told side by side.
+
+        ``empty`` is no words, encoded; ``is_silent``: the negative prompt says nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class Words:
     """A prompt and what guides away from it.
 
@@ -153,6 +213,9 @@ class Denoiser(Protocol):
         """What its latents are computed in."""
         ...
 
+    @property
+    def text(self) -> PromptEncoder: ...
+
     def encode(self, picture: np.ndarray) -> torch.Tensor:
         """Encode a picture as scaled latents: the mode, so that it is one value."""
         ...
@@ -177,6 +240,10 @@ class Denoiser(Protocol):
 
         ``generator`` draws what a family samples while it makes it.
         """
+        ...
+
+    def hidden_value(self, net: torch.nn.Module) -> float:
+        """Tell what a control map for inpainting holds where ``net`` is to paint."""
         ...
 
     def crop(self, condition: Condition, tile: Rect) -> Condition:

@@ -160,7 +160,7 @@ class AddOnsInMemory:
             )
 
         def one_word(addon: AddOn) -> Any:
-            return _named(addon, lambda: load_word(addon, loaded))
+            return _named(addon, lambda: load_word(addon, loaded.denoiser.text.widths))
 
         loras: list[Worn] = [
             (one_lora(addon), weight, text_weight) for addon, weight, text_weight in named.loras
@@ -228,10 +228,8 @@ def skipped(clip_skip: int, loaded: Loaded) -> int:
     last but one never reads the last. Raises JobError (``invalid_field``).
     """
     skip = max(0, clip_skip - loaded.family.clip_layer)
-    encoders = (loaded.text_encoder, loaded.text_encoder_2)
-    layers = min(one.config.num_hidden_layers for one in encoders if one is not None)
     # Such a family's own configuration of one encoder may end before the last layer already.
-    most = layers - (loaded.text_encoder_2 is not None)
+    most = loaded.denoiser.text.most_skip
     if skip > max(0, most - 1):
         raise JobError(
             "invalid_field",

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from velatura.models.families.denoiser import Chunk
 from velatura.server.worker.prompts import Break, Part
 
 # A phrase is moved into the next chunk whole where a comma is this near to the end, as in A1111.
 _NEAR = 20
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Tokens without the start, end and padding around them, and the weight of each."""
-
-    tokens: tuple[int, ...]
-    weights: tuple[float, ...]
 
 
 def cut_chunks(

@@ -271,7 +271,10 @@ class Engine:
         skip = skipped(settings.clip_skip, loaded)
         with self._variant(loaded, ready, skip) as variant:
             guided = settings.guidance > 1
-            words = Words(*embed_both(prompts, guided, variant.encode), settings.guidance)
+            words = Words(
+                *embed_both(prompts, guided, loaded.denoiser.text, variant.encode),
+                settings.guidance,
+            )
         painter = make_live_painter(settings, plan, network, words, nets, self._controls.map)
         self._painters[settings.job] = painter, self._shelf.in_use
         return painter

@@ -7,16 +7,13 @@ tokenizer nor the encoder is changed, so a prompt that does not name it has noth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from velatura.models.addon import AddOn
 from velatura.models.addon_names import AddOns
 from velatura.models.embeddings import FIRST, SECOND, find_rows
 from velatura.models.errors import ModelError
-from velatura.models.families.base import Loaded
 from velatura.models.weights import check_safetensors, read_header
 
 _MOST_ROWS = 1 << 12
@@ -24,14 +21,16 @@ _MOST_ROWS = 1 << 12
 
 @dataclass(frozen=True)
 class OwnWord:
-    """Rows (tokens, width) for the first and, where the model has one, the second encoder."""
+    """A textual inversion: its rows (tokens, width) for each of the model's text encoders."""
 
-    first: torch.Tensor
-    second: torch.Tensor | None = None
+    rows: tuple[torch.Tensor, ...]
 
 
-def load_word(addon: AddOn, loaded: Loaded) -> OwnWord:
-    """Read the file of ``addon`` for ``loaded``. Raises ModelError (``unsupported``)."""
+def load_word(addon: AddOn, widths: Sequence[int]) -> OwnWord:
+    """Read the file of ``addon`` for text encoders of these ``widths`` of token embeddings.
+
+    Raises ModelError (``unsupported``).
+    """
     from safetensors import SafetensorError, safe_open
 
     check_safetensors(addon.path)
@@ -42,19 +41,19 @@ def load_word(addon: AddOn, loaded: Loaded) -> OwnWord:
     except (SafetensorError, OSError) as error:
         raise ModelError("unsupported", "it is broken: get the file again.") from error
     rows = {key: (tensor[None] if tensor.ndim == 1 else tensor) for key, tensor in rows.items()}
-    encoders = {FIRST: loaded.text_encoder, SECOND: loaded.text_encoder_2}
-    for key, encoder in encoders.items():
-        if (encoder is None) != (key not in rows):
-            raise ModelError("unsupported", "it is made for models with other text encoders.")
-        if encoder is not None and rows[key].shape[1] != encoder.config.hidden_size:
+    given = [rows[key] for key in (FIRST, SECOND) if key in rows]
+    if len(given) != len(widths):
+        raise ModelError("unsupported", "it is made for models with other text encoders.")
+    for one, width in zip(given, widths, strict=True):
+        if one.shape[1] != width:
             raise ModelError(
                 "unsupported",
-                f"its rows hold {rows[key].shape[1]} values, and this model's text encoder takes "
-                f"{encoder.config.hidden_size}: get the one made for it.",
+                f"its rows hold {one.shape[1]} values, and this model's text encoder takes "
+                f"{width}: get the one made for it.",
             )
-    if SECOND in rows and len(rows[FIRST]) != len(rows[SECOND]):
+    if len({len(one) for one in given}) > 1:
         raise ModelError("unsupported", "its two parts differ in length: get it again.")
-    return OwnWord(rows[FIRST], rows.get(SECOND))
+    return OwnWord(tuple(given))
 
 
 @dataclass(frozen=True)
@@ -87,42 +86,11 @@ class OwnWords:
             if isinstance(piece, str):
                 tokens += plain(piece)
             else:
-                first, count = places[piece] * _MOST_ROWS, len(self.rows[piece].first)
+                first, count = places[piece] * _MOST_ROWS, len(self.rows[piece].rows[0])
                 tokens += [-(first + row) - 1 for row in range(count)]
         return tokens
 
-    def row(self, token: int, which: str) -> torch.Tensor:
-        """Return the row (width,) that ``tokenize`` means by ``token``; which: first or second."""
+    def row(self, token: int, encoder: int) -> torch.Tensor:
+        """Return the row (width,) for text encoder ``encoder`` that ``tokenize`` means by ``token``."""
         place, row = divmod(-token - 1, _MOST_ROWS)
-        rows: torch.Tensor = getattr(tuple(self.rows.values())[place], which)
-        return rows[row]
-
-
-@contextmanager
-def spoken(
-    encoder: torch.nn.Module,
-    tokens: Sequence[int],
-    words: OwnWords,
-    which: str,
-) -> Iterator[None]:
-    """Let ``encoder`` (``which``: first or second) read rows of textual inversions while it lasts.
-
-    ``tokens`` of one chunk without its start, as OwnWords.tokenize made them.
-    """
-    rows = {1 + index: words.row(token, which) for index, token in enumerate(tokens) if token < 0}
-    if not rows:
-        yield
-        return
-
-    def put(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
-        changed = output.clone()
-        for position, row in rows.items():
-            changed[0, position] = row.to(output)
-        return changed
-
-    table = encoder.get_input_embeddings()  # type: ignore[operator]
-    handle = table.register_forward_hook(put)
-    try:
-        yield
-    finally:
-        handle.remove()
+        return tuple(self.rows.values())[place].rows[encoder][row]

@@ -49,7 +49,9 @@ def paint(
         seed = request.seed_of(variant)
         last = first
         with tools.variant(variant) as now:
-            prompt, negative = embed_both(prompts[variant], plan.guided, now.encode)
+            prompt, negative = embed_both(
+                prompts[variant], plan.guided, loaded.denoiser.text, now.encode
+            )
             for note in (now.note, *(text.note for text in (prompt, negative) if text)):
                 report.note(note)
             words = Words(prompt, negative, request.guidance)

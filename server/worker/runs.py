@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import ControlInput, Denoiser, Shown, Text, Words
-from velatura.models.families.unet.union import is_union
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import Control, Generate
 from velatura.protocol.pixels import Image
@@ -271,8 +270,8 @@ def _controls(
 ) -> list[ControlInput]:
     made: list[ControlInput] = []
     for control, net in zip(request.controls, tools.control_nets, strict=True):
-        # A union net is shown 0 where it is to paint, any other -1.
-        drawn = _map_of(control, plan, scene, tools, hidden=0 if is_union(net) else -1)
+        hidden = tools.loaded.denoiser.hidden_value(net)
+        drawn = _map_of(control, plan, scene, tools, hidden=hidden)
         kind, weight = control.kind, control.weight
         made.append(ControlInput(net, drawn, kind, weight, control.start, control.end))
         report.stage("preparing")
@@ -280,7 +279,7 @@ def _controls(
 
 
 def _map_of(
-    control: Control, plan: JobPlan, scene: Scene, tools: Tools, *, hidden: int
+    control: Control, plan: JobPlan, scene: Scene, tools: Tools, *, hidden: float
 ) -> torch.Tensor:
     """The control's map, (1, 3, h, w) in 0..1; ``hidden`` where an inpaint net is to paint."""
     if control.picture is None:

@@ -27,6 +27,7 @@ from velatura.models.families.denoiser import (
 from velatura.models.families.unet import autoencoder
 from velatura.models.families.unet.call import GUIDANCE, Given, Pass, plain
 from velatura.models.families.unet.parts import FACTOR
+from velatura.models.families.unet.text import ClipEncoder
 from velatura.models.families.unet.union import UnionNet, is_union
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class UNetDenoiser:
         said = loaded.scheduler_config.get("prediction_type", "epsilon")
         self.convention: Convention = "v_prediction" if said == "v_prediction" else "epsilon"
 
+    @cached_property
+    def text(self) -> ClipEncoder:
+        """Its text encoders."""
+        return ClipEncoder(self._loaded)
+
     def encode(self, picture: np.ndarray) -> torch.Tensor:
         """Encode a picture as scaled latents; see Denoiser."""
         return autoencoder.encode(picture, self._loaded)
@@ -135,6 +141,10 @@ class UNetDenoiser:
             [self._control(group, count) for group in _together(controls)],
             channels,
         )
+
+    def hidden_value(self, net: torch.nn.Module) -> float:
+        """Tell what a control map for inpainting holds where ``net`` is to paint."""
+        return 0.0 if is_union(net) else -1.0
 
     def crop(self, condition: UNetCondition, tile: Rect) -> UNetCondition:
         """Cut a condition to ``tile``, which SDXL is told is a whole picture (Podell et al. 2023)."""

@@ -55,7 +55,9 @@ def load(library: Library, name: str) -> Loaded:
 
 def word(library: Library, loaded: Loaded, name: str) -> OwnWords:
     (addon,) = [one for one in library.addons() if one.name == name]
-    return OwnWords(library.addons(), addon.text_width, {addon: load_word(addon, loaded)})
+    return OwnWords(
+        library.addons(), addon.text_width, {addon: load_word(addon, loaded.denoiser.text.widths)}
+    )
 
 
 def wanted(prompt: str, **more: Any) -> Any:

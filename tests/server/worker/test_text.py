@@ -6,7 +6,7 @@ from diffusers import StableDiffusionPipeline
 from velatura.models.families.base import Loaded
 from velatura.models.library import Library
 from velatura.server.worker.prompts import parse
-from velatura.server.worker.text import Text, embed, match_lengths
+from velatura.server.worker.text import Text, embed
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,12 @@ def test_break_starts_a_new_chunk(loaded: Loaded) -> None:
 
 
 def test_the_shorter_of_two_is_filled_up_with_empty_chunks(loaded: Loaded) -> None:
-    long, short, empty = (said(t, loaded) for t in ("a BREAK boat BREAK sky", "night", ""))
-    for one, other in (match_lengths(long, short, empty), match_lengths(short, long, empty)[::-1]):
-        assert torch.equal(one, long)
-        assert torch.equal(other, torch.cat([short, empty, empty], dim=1))
+    match = loaded.denoiser.text.match
+    long, short, empty = (say(t, loaded) for t in ("a BREAK boat BREAK sky", "night", ""))
+    for one, other in (match(long, short, empty, False), match(short, long, empty, False)[::-1]):
+        assert torch.equal(one.embeddings, long.embeddings)
+        parts = [short.embeddings, empty.embeddings, empty.embeddings]
+        assert torch.equal(other.embeddings, torch.cat(parts, dim=1))
 
 
 def test_the_longest_prompt_has_an_end_and_what_is_beyond_is_named(loaded: Loaded) -> None:
