@@ -3,7 +3,7 @@
 Everything lies in one folder of the user's, mode 0700:
 
     token         the secret, one line, mode 0600
-    server.json   written by a running server: {"pid", "host", "port", "version", "tls"}
+    server.json   written by a running server: {"pid", "host", "port", "version", "tls", "certificate"}
     launch.json   written by ``velatura plugin install``: {"command": [...]} starts the server
     models.json   written by ``velatura add`` or the plugin: {"folders": [...]} with models to read
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
@@ -21,6 +22,9 @@ from .errors import LocalError
 from .fields import check_record, flag, integer, key, load_record, several, text
 
 DEFAULT_PORT = 7861
+_LARGEST_FILE = 1 << 20
+# Of RFC 9110's tokens and RFC 6750's, what both may hold, and a comma never.
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+./=^_`|~-]+")
 
 
 def data_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
@@ -42,13 +46,14 @@ def data_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.pla
 
 @dataclass(frozen=True)
 class Running:
-    """Where a server listens on this machine."""
+    """Where a server listens on this machine; with TLS, the path of its certificate."""
 
     pid: int = integer(1, 2**31)
     host: str = key()
     port: int = integer(1, 65535)
     version: str = text(100, "")
     tls: bool = flag(False)
+    certificate: str = text(4096, "")
 
     def __post_init__(self) -> None:
         check_record(self)
@@ -81,10 +86,19 @@ class ModelFolders:
 
 def _read(path: Path, cls: type) -> object | None:
     try:
-        loaded: object = load_record(cls, json.loads(path.read_text("utf-8")), ())
-    except (OSError, ValueError, LocalError):  # missing, half-written or foreign: not found
+        loaded: object = load_record(cls, json.loads(_text(path)), ())
+    # Missing, half-written or foreign: not found.
+    except (OSError, ValueError, RecursionError, LocalError):
         return None
     return loaded
+
+
+def _text(path: Path) -> str:
+    """What is in a small file of ours. Raises OSError, ValueError."""
+    if not path.is_file():  # a pipe would hold us for ever
+        raise ValueError(f"{path} is not a file")
+    with path.open("rb") as file:
+        return file.read(_LARGEST_FILE).decode("utf-8")
 
 
 def read_running(folder: Path) -> Running | None:
@@ -112,7 +126,9 @@ def write_model_folders(folder: Path, folders: Iterable[Path]) -> None:
 
 
 def read_token(folder: Path) -> str | None:
+    """None where there is none, or what is there cannot travel in a header: one line of ASCII."""
     try:
-        return (folder / "token").read_text("ascii").strip() or None
+        token = _text(folder / "token").strip()
     except (OSError, ValueError):
         return None
+    return token if _TOKEN.fullmatch(token) else None

@@ -20,11 +20,21 @@ from .presence import Presence
 from .results import Results
 from .scheduler import Scheduler
 from .sessions import Sessions
-from .settings import MEMORY_VARIABLE, MODELS_VARIABLE, Settings, make_folder, own_token
+from .settings import (
+    MEMORY_VARIABLE,
+    MODELS_VARIABLE,
+    Settings,
+    StartError,
+    cannot,
+    make_folder,
+    own_token,
+)
 from .spool import Spool
 from .studio import Studio
 from .worker.supervisor import Supervisor
 
+# How often (s) is looked whether the data folder is still there.
+_LOOK = 2.0
 _log = logging.getLogger("velatura.server")
 
 
@@ -35,7 +45,7 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM. ``announce`` is called when clients can connect.
 
-    Raises StartError when the server cannot start.
+    Raises StartError when the server cannot start, or when its folder is gone.
     """
     keep_freed_memory()
     presence = Presence(settings.folder)
@@ -45,6 +55,9 @@ def serve(
         handler = open_log(settings.folder, token)
         try:
             asyncio.run(_serve(settings, token, presence, announce, environ))
+        except OSError as error:
+            _log.error("ended", exc_info=error)
+            raise cannot("The server cannot go on", error) from error
         finally:
             handler.close()
     finally:
@@ -83,21 +96,35 @@ async def _serve(
         port=gateway.port,
         version=__version__,
         tls=settings.certificate is not None,
+        certificate=str(settings.certificate.resolve()) if settings.certificate else "",
     )
     presence.announce(running)
     announce(running)
     _log.info("listening at %s", running.url)
     working = asyncio.create_task(supervisor.run())
     stopping = asyncio.create_task(stop.wait())
+    watching = asyncio.create_task(_watch(presence))
     tidying = asyncio.create_task(return_memory(lambda: gateway.moved))
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((working, stopping, watching), return_when=asyncio.FIRST_COMPLETED)
     # The worker first: what it does now nobody waits for, and the device is free at once.
+    gone = watching.done()
     tidying.cancel()
+    watching.cancel()
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await working
     await gateway.stop()
     _log.info("stopped")
+    if gone:
+        raise StartError(
+            f"{settings.folder} was removed while the server ran, so that it ended: start it again."
+        )
+
+
+async def _watch(presence: Presence) -> None:
+    """Returns when the data folder is gone: nothing could be kept any more."""
+    while presence.lasts:
+        await asyncio.sleep(_LOOK)
 
 
 def _worker_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

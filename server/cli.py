@@ -15,8 +15,8 @@ from velatura.protocol.discovery import (
 )
 
 from . import models_cli
-from .asking import connect_here, hear
-from .words import fail
+from .asking import AskError, connect_here, hear
+from .words import fail, printable, say
 
 # How long (s) a server may take to end.
 _STOP_LIMIT = 20.0
@@ -32,6 +32,12 @@ app.add_typer(plugin, name="plugin")
 
 
 def main() -> None:
+    try:
+        data_folder()
+    except RuntimeError:
+        sys.exit(
+            "There is no home folder here: say where Velatura's data folder is, VELATURA_HOME."
+        )
     app()
 
 
@@ -62,7 +68,7 @@ def serve(
 ) -> None:
     """Start the server and stay until Ctrl-C."""
     from . import app as server
-    from .settings import Settings, StartError
+    from .settings import Settings, StartError, bytes_of
 
     try:
         settings = Settings(
@@ -72,7 +78,7 @@ def serve(
             listen_on_network=listen_on_network,
             origins=tuple(allow_origin or ()),
             models=tuple(models or ()),
-            memory=None if memory is None else round(memory * 1e9),
+            memory=None if memory is None else bytes_of(memory),
             certificate=certificate,
             key=key,
         )
@@ -83,12 +89,12 @@ def serve(
 
 def _announce(running: Running, on_network: bool) -> None:
     # Plain text: rich would cost a tenth of the second in which a hello must be accepted.
-    typer.secho(f"Velatura listens at {running.url}", bold=True)
+    typer.secho(printable(f"Velatura listens at {running.url}"), bold=True)
     if on_network:
-        typer.echo("Other machines can connect; their users need the token from the data folder.")
+        say("Other machines can connect; their users need the token from the data folder.")
         if not running.tls:
-            typer.echo("Pixels and token travel unencrypted: add --certificate and --key for TLS.")
-    typer.echo(f"The log is in {data_folder() / 'server.log'}. Ctrl-C stops it.")
+            say("Pixels and token travel unencrypted: add --certificate and --key for TLS.")
+    say(f"The log is in {data_folder() / 'server.log'}. Ctrl-C stops it.")
     sys.stdout.flush()
 
 
@@ -98,10 +104,10 @@ def ps() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    client = connect_here()
-    running = read_running(data_folder())
-    if client is None or running is None:
-        fail("No server runs. Start one: velatura serve")
+    try:
+        running, client = connect_here()
+    except AskError as error:
+        fail(f"{error} {error.hint}".rstrip())
     with client:
         status, _ = hear(client)
     table = Table(box=None, show_header=False)
@@ -112,7 +118,7 @@ def ps() -> None:
         ("Device", status.device or "-"),
         ("In memory", ", ".join(status.loaded) or "-"),
     ):
-        table.add_row(name, value)
+        table.add_row(name, printable(value))
     Console(highlight=False, markup=False).print(table)
 
 
@@ -123,18 +129,24 @@ def stop() -> None:
     import signal
     import time
 
-    client, running = connect_here(), read_running(data_folder())
-    if client is None or running is None:
-        fail("No server runs.")
-    # It answered with our token: the process is the server and no other that got its number.
-    client.close()
-    os.kill(running.pid, signal.SIGTERM)
+    try:
+        running, client = connect_here()
+        client.close()
+    except AskError as error:
+        if error.running is None:
+            fail(str(error))
+        running = error.running
+    # It took our token: the process is the server and no other that got its number.
+    try:
+        os.kill(running.pid, signal.SIGTERM)
+    except OSError as error:
+        fail(f"The server, process {running.pid}, cannot be ended: {error.strerror}.")
     until = time.monotonic() + _STOP_LIMIT
     while read_running(data_folder()) == running:
         if time.monotonic() > until:
             fail(f"The server, process {running.pid}, did not end within {_STOP_LIMIT:.0f} s.")
         time.sleep(0.05)
-    typer.echo("The server has stopped.")
+    say("The server has stopped.")
 
 
 for verb, name in (
@@ -155,7 +167,7 @@ def doctor() -> None:
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for what, how in examine(data_folder()):
-        console.print(f"{what:<14}{how}")
+        console.print(printable(f"{what:<14}{how}"))
 
 
 @app.command()
@@ -188,7 +200,7 @@ def install(
     except PackageError as error:
         fail(str(error))
     for sentence in sentences:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _launch() -> tuple[str, ...]:
@@ -204,7 +216,7 @@ def build_zip(
     from .plugin_package import PackageError, build
 
     try:
-        typer.echo(f"{build(zip_path)} is ready: Tools > Scripts > Import Python Plugin from File.")
+        say(f"{build(zip_path)} is ready: Tools > Scripts > Import Python Plugin from File.")
     except PackageError as error:
         fail(str(error))
 

@@ -123,11 +123,13 @@ class Gateway:
         if settings.certificate is not None and settings.key is not None:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             try:
-                tls.load_cert_chain(settings.certificate, settings.key)
-            except ssl.SSLError as error:
+                # A key with a password would ask for it on the terminal.
+                tls.load_cert_chain(settings.certificate, settings.key, password=lambda: "")
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
                 raise StartError(
                     f"{settings.certificate} and {settings.key} are not a PEM certificate and its "
-                    f"key ({error.reason}): check both files."
+                    f"key, without a password ({reason}): check both files."
                 ) from None
         try:
             self._server = await serve(
@@ -150,10 +152,10 @@ class Gateway:
                 close_timeout=_CLOSE_TIMEOUT,
                 server_header=None,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that is none
             raise StartError(
                 f"Cannot listen on {settings.host} port {settings.port} "
-                f"({error.strerror or error}): choose another with --port."
+                f"({getattr(error, 'strerror', None) or error}): choose another with --port."
             ) from None
         self.port = next(iter(self._server.sockets)).getsockname()[1]
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from types import TracebackType
 
-from .settings import make_folder
+from .settings import cannot, make_folder, own_file
 
 LARGEST = 5 << 20
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -20,6 +20,17 @@ def escape(text: str) -> str:
 
 
 _Failure = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class _NoHeads(logging.Filter):
+    """Leaves out what websockets could not read of a handshake: it may hold a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and "handshake" in record.getMessage():
+            kind = record.exc_info[0]
+            record.msg, record.args = f"{record.getMessage()}: {kind.__name__ if kind else '?'}", ()
+            record.exc_info, record.exc_text = None, None
+        return True
 
 
 class _Formatter(logging.Formatter):
@@ -40,12 +51,20 @@ class _Formatter(logging.Formatter):
 
 
 def open_log(folder: Path, token: str) -> logging.Handler:
-    """Send the log of ours and of websockets to ``folder``/server.log. Returns the handler."""
+    """Send the log of ours and of websockets to ``folder``/server.log. Returns the handler.
+
+    Raises StartError.
+    """
     make_folder(folder)
-    handler = logging.handlers.RotatingFileHandler(
-        folder / "server.log", maxBytes=LARGEST, backupCount=2, encoding="utf-8"
-    )
+    path = own_file(folder / "server.log")
+    try:
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=LARGEST, backupCount=2, encoding="utf-8"
+        )
+    except OSError as error:
+        raise cannot(f"{path} cannot be written", error) from None
     handler.setFormatter(_Formatter(token))
+    handler.addFilter(_NoHeads())
     for name in ("velatura", "websockets"):
         logger = logging.getLogger(name)
         # websockets prints whole requests, secrets included, at level DEBUG.

@@ -15,7 +15,7 @@ from velatura.protocol.errors import LocalError
 
 from .asking import ask_catalogue
 from .settings import model_folders
-from .words import fail
+from .words import fail, printable, say
 
 if TYPE_CHECKING:
     from velatura.models.library import Library
@@ -44,7 +44,7 @@ def add(
             there = ", ".join(map(str, known)) or "none"
             fail(f"{path} was not added; these were: {there}.")
         write_model_folders(folder, [one for one in known if one != path])
-        typer.echo(f"{path} is used no longer. Its files were not touched.")
+        say(f"{path} is used no longer. Its files were not touched.")
         return
     if not path.exists():
         fail(f"{path} is not there: check the spelling.")
@@ -58,13 +58,13 @@ def add(
         fail(f"{path} cannot be added: {error.message}")
     what = ", ".join(f"{counts[kind]} {name}" for kind, name in _NAMES.items() if counts[kind])
     models = len(library.models())
-    typer.echo(
+    say(
         f"{path} is read as {_label(path)}: {models} of {counts[CHECKPOINT]} models can paint"
         + (f"; {what}" if what else "")
         + "."
     )
     if models < counts[CHECKPOINT]:
-        typer.echo("velatura list says why the others cannot.")
+        say("velatura list says why the others cannot.")
 
 
 def _label(path: Path) -> str:
@@ -85,7 +85,7 @@ def list_models() -> None:
     library = _library()
     table = Table("Model", "Family", "Native", "Guides", "Sampler", "Steps", box=None)
     for model in ask_catalogue() or library.models():
-        table.add_row(
+        row = (
             model.name,
             model.family,
             str(model.native),
@@ -93,6 +93,7 @@ def list_models() -> None:
             model.sampler,
             str(model.steps),
         )
+        table.add_row(*map(printable, row))
     console.print(table)
     for kind, name in _NAMES.items():
         usable = [item.name for item in library.items(kind) if not item.reason]
@@ -103,9 +104,10 @@ def list_models() -> None:
                 if one.kind == kind and not one.reason
             ]
         if usable:
-            console.print(f"\n{name}: {', '.join(usable)}")
+            console.print(printable(f"\n{name}: {', '.join(usable)}"))
     styles = Styles([data_folder() / "styles", SHIPPED])
-    console.print(f"\nStyles: {', '.join(style.name for style in styles.styles())}")
+    names = ", ".join(style.name for style in styles.styles())
+    console.print(printable(f"\nStyles: {names}"))
     reasons = [*(other.reason for other in library.unusable()), *styles.unusable()]
     reasons += [
         f"{name.removesuffix('s')} '{item.name}': {item.reason}"
@@ -116,7 +118,7 @@ def list_models() -> None:
     if reasons:
         console.print("\nCannot be used:")
         for reason in reasons:
-            console.print(f"  {reason}")
+            console.print(printable(f"  {reason}"))
     if not read_model_folders(data_folder()):
         console.print("\nTo use the models of a ComfyUI or an A1111: velatura add FOLDER")
 
@@ -134,7 +136,7 @@ def show(
     library = _library()
     try:
         for what, how in _facts(library, name):
-            console.print(f"{what:<12}{how}")
+            console.print(printable(f"{what:<12}{how}"))
     except ModelError as error:
         fail(error.message + _hint(library, name, error))
 
@@ -191,9 +193,9 @@ def _show_picture(path: Path) -> None:
     if not text.parameters and text.recipe is None:
         fail(f"{path} does not say what made it.")
     if text.parameters:
-        typer.echo(text.parameters)
+        say(text.parameters)
     if text.recipe is not None:
-        typer.echo("\n" + json.dumps(text.recipe, indent=1, ensure_ascii=False))
+        say("\n" + json.dumps(text.recipe, indent=1, ensure_ascii=False))
 
 
 def convert(
@@ -214,9 +216,9 @@ def convert(
         path = item.path
     try:
         for source, target in targets(path):
-            typer.echo(f"Converting {source.name} ...")
+            say(f"Converting {source.name} ...")
             run(source, target)
-            typer.echo(f"{target} is ready.")
+            say(f"{target} is ready.")
     except ModelError as error:
         fail(error.message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import IO
 
 from velatura.protocol.discovery import Running, read_running
 
-from .settings import StartError, make_folder, write_private
+from .settings import StartError, cannot, make_folder, own_file, write_private
 
 
 class Presence:
@@ -27,7 +28,11 @@ class Presence:
     def claim(self) -> None:
         """Raises StartError when another server holds the folder."""
         make_folder(self._folder)
-        file = open(self._folder / "server.lock", "a+")  # noqa: SIM115  held while we live
+        path = own_file(self._folder / "server.lock")
+        try:
+            file = open(path, "a+")  # noqa: SIM115  held while we live
+        except OSError as error:
+            raise cannot(f"{path} cannot be opened", error) from None
         if not _lock(file):
             file.close()
             other = read_running(self._folder)
@@ -37,6 +42,17 @@ class Presence:
             )
         self._file = file
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the lock that we hold is still the one in the folder: nobody removed it."""
+        if self._file is None:
+            return False
+        try:
+            there = os.stat(self._folder / "server.lock")
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._file.fileno()))
+
     def announce(self, running: Running) -> None:
         text = json.dumps(
             {
@@ -45,6 +61,7 @@ class Presence:
                 "port": running.port,
                 "version": running.version,
                 "tls": running.tls,
+                "certificate": running.certificate,
             }
         )
         write_private(self._folder / "server.json", text)
@@ -54,7 +71,8 @@ class Presence:
             return
         running = read_running(self._folder)
         if running is not None and running.pid == os.getpid():
-            (self._folder / "server.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._folder / "server.json").unlink(missing_ok=True)
         self._file.close()
         self._file = None
 

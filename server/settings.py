@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import math
 import os
 import secrets
 import socket
@@ -18,6 +20,8 @@ from velatura.protocol.messages import Limits
 
 WORKER = (sys.executable, "-m", "velatura.server.worker.process")
 LIMITS = Limits(message_bytes=LARGEST_MESSAGE, picture_pixels=LARGEST_PICTURE, jobs=64)
+# What nobody guesses, even one that a person made up.
+SHORTEST_TOKEN = 12
 # How the server tells the worker where models are besides Velatura's own folder; joined as PATH is.
 MODELS_VARIABLE = "VELATURA_MODELS"
 # And the most bytes that models may take.
@@ -116,27 +120,90 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def bytes_of(gigabytes: float) -> int:
+    """``--memory`` in bytes. Raises StartError for what is no size."""
+    if not math.isfinite(gigabytes) or gigabytes > 1e6:
+        raise StartError("--memory must be a number of gigabytes, at most a million.")
+    return round(gigabytes * 1e9)
+
+
+def cannot(what: str, error: OSError) -> StartError:
+    """``what`` could not be done at the start."""
+    where = f"{error.filename}: " if error.filename else ""
+    return StartError(f"{what} ({where}{error.strerror or error}).")
+
+
 def make_folder(folder: Path) -> None:
-    """``folder`` for its owner alone. On Windows the user's own folder is so already."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    """``folder`` for its owner alone. On Windows the user's own folder is so already.
+
+    Raises StartError for one that cannot be had, or that belongs to somebody else, who could put
+    another token into it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise StartError(
+            f"{folder} is a file, and Velatura keeps its data in a folder there: move the file away, "
+            "or name another place in VELATURA_HOME."
+        ) from None
+    except OSError as error:
+        raise cannot(f"The folder {folder} cannot be made", error) from None
+    if sys.platform == "win32":
+        return
+    try:
+        status = folder.stat()
+        us = os.geteuid()
+        # What root owns is as safe as root makes it.
+        safe = status.st_uid == 0 and not status.st_mode & 0o022
+        if us != 0 and status.st_uid != us and not safe:
+            raise StartError(
+                f"{folder} belongs to another user, who could read and change what is in it: "
+                "make it your own with chown, or name another place in VELATURA_HOME."
+            )
+        if us in (0, status.st_uid):
+            # Not every file system has modes; the files in it are their owner's alone by themselves.
+            with contextlib.suppress(OSError):
+                folder.chmod(0o700)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise StartError(f"{folder} cannot be written to: make it writable, or free the disk.")
+    except OSError as error:
+        raise cannot(f"The folder {folder} cannot be used", error) from None
+
+
+def own_file(path: Path) -> Path:
+    """``path``, which is a file or nothing yet. Raises StartError: a pipe would hold us for ever."""
+    if path.exists() and not path.is_file():
+        raise StartError(f"{path} is not a file, and Velatura needs one there: move it away.")
+    return path
 
 
 def write_private(path: Path, text: str) -> None:
-    """``text`` in a file of mode 0600 that appears complete or not at all."""
+    """``text`` in a file of mode 0600 that appears complete or not at all. Raises StartError."""
     part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    part.replace(path)
+    try:
+        own_file(path)
+        part.unlink(missing_ok=True)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        part.replace(path)
+    except OSError as error:
+        raise cannot(f"{path} cannot be written", error) from None
 
 
 def own_token(folder: Path) -> str:
-    """The token of this folder, made on first use: 256 bits, file mode 0600."""
+    """The token of this folder, made on first use: 256 bits, file mode 0600. Raises StartError."""
     make_folder(folder)
+    path = own_file(folder / "token")
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32) + "\n")
     token = read_token(folder)
-    if token is None:
-        token = secrets.token_urlsafe(32)
-        write_private(folder / "token", token + "\n")
-    (folder / "token").chmod(0o600)
+    if token is None or len(token) < SHORTEST_TOKEN:
+        raise StartError(
+            f"{path} must hold one line of {SHORTEST_TOKEN} letters and digits or more: "
+            "remove it, and a new token is made."
+        )
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise cannot(f"{path} cannot be closed to other users", error) from None
     return token
