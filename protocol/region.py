@@ -181,3 +181,10 @@ def _one_pass(width: int, height: int, native: int, largest: int, strength: floa
     if 1 / _CLOSE_ENOUGH <= wanted <= _CLOSE_ENOUGH and longest >= 1:
         return 1.0
     return min(wanted, longest)
+
+
+def grown(rect: Rect, by: int, whole: Rect) -> Rect:
+    """Grow ``rect`` by ``by`` on every side, inside ``whole``."""
+    x, y = max(0, rect.x - by), max(0, rect.y - by)
+    right, bottom = min(whole.right, rect.right + by), min(whole.bottom, rect.bottom + by)
+    return Rect(x, y, right - x, bottom - y)

@@ -11,7 +11,7 @@ from velatura.protocol.messages import Generate
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.pixels import to_array, to_bytes, to_model
-from velatura.server.worker.plan import LATENT_CELL, JobPlan
+from velatura.server.worker.plan import JobPlan
 from velatura.server.worker.scene import Scene
 
 KIND = "depth"
@@ -60,8 +60,9 @@ def depth_of(
     scene: Scene,
     estimate: EstimateDepth | None,
     control_map: Callable[[str, np.ndarray, bool], np.ndarray],
+    factor: int,
 ) -> tuple[torch.Tensor, str]:
-    """What the UNet is shown, (2, 1, h/8, w/8) float32 in -1..1, nearer is larger; and a note.
+    """What the UNet is shown, (2, 1, h / factor, w / factor) float32 in -1..1, nearer is larger; and a note.
 
     First what it is shown with the negative prompt, then with the prompt (``models.depth.weighed``).
     It is the guide of ``request`` where it has one, else what ``estimate`` or ``control_map`` derive
@@ -79,12 +80,14 @@ def depth_of(
         depth = torch.from_numpy(
             control_map(KIND, to_bytes(scene.seen), True).astype(np.float32).mean(-1)
         )
-    return weighed(_to_latents(depth, plan), control.weight if control else 1.0), _note(request)
+    return weighed(_to_latents(depth, plan, factor), control.weight if control else 1.0), _note(
+        request
+    )
 
 
-def _to_latents(depth: torch.Tensor, plan: JobPlan) -> torch.Tensor:
-    """(h, w) of any range -> (1, 1, h/8, w/8) from -1 to 1, as the model was trained; flat: 0."""
-    size = (plan.size.height // LATENT_CELL, plan.size.width // LATENT_CELL)
+def _to_latents(depth: torch.Tensor, plan: JobPlan, factor: int) -> torch.Tensor:
+    """(h, w) of any range -> (1, 1, h / factor, w / factor) from -1 to 1, as the model was trained; flat: 0."""
+    size = (plan.size.height // factor, plan.size.width // factor)
     small = torch.nn.functional.interpolate(
         depth[None, None], size=size, mode="bicubic", align_corners=False
     )

@@ -7,7 +7,7 @@ import numpy as np
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.masks import OPAQUE, bounds
 from velatura.server.worker.pixels import extend, from_model
-from velatura.server.worker.plan import LATENT_CELL, JobPlan
+from velatura.server.worker.plan import JobPlan
 
 # Below half a step of 8 bits everywhere: nothing but black.
 _BLACK = 0.5 / 255
@@ -20,10 +20,12 @@ _EDGE_DETAIL = 1.0
 _EDGE_REACH = 0.4
 # A change by the model of this size (of 1) hides what the autoencoder lost below it.
 _CHANGE = 0.04
-# A bias in colour is small and the same over large parts (sigma, model pixels); what is more or
+# Over how much of a cell of the latents (sigma) a change is spread.
+_CELL_BLUR = 1 / 4
+# A bias in colour is small and the same over large parts (sigma, in cells of the latents); what is more or
 # finer is a detail that the autoencoder missed, and no concern of the hole beside it.
 _MOST_BIAS = 0.1
-_BIAS_REACH = 2.0 * LATENT_CELL
+_BIAS_REACH = 2.0
 # How far inward the edge of a silhouette is mixed with what lies below (region pixels).
 _BLEED = 2.0
 
@@ -44,17 +46,18 @@ def check_output(picture: np.ndarray) -> None:
         )
 
 
-def unchanged_part(decoded: np.ndarray, round_trip: np.ndarray) -> np.ndarray:
+def unchanged_part(decoded: np.ndarray, round_trip: np.ndarray, cell: int) -> np.ndarray:
     """Where the model changed nothing: (h, w) float32, 1 there, falling to 0 with the change.
 
-    ``round_trip`` (h, w, 3) is the picture that went in, through the autoencoder alone.
+    ``round_trip`` (h, w, 3) is the picture that went in, through the autoencoder alone. ``cell``: its
+    factor, in model pixels.
     """
-    change = _blur(np.abs(decoded - round_trip).max(-1), LATENT_CELL / 4)
+    change = _blur(np.abs(decoded - round_trip).max(-1), cell * _CELL_BLUR)
     return np.exp(-((change / _CHANGE) ** 2))
 
 
 def restore_lost(
-    painted: np.ndarray, seen: np.ndarray, round_trip: np.ndarray, same: np.ndarray
+    painted: np.ndarray, seen: np.ndarray, round_trip: np.ndarray, same: np.ndarray, cell: int
 ) -> np.ndarray:
     """Put back what the autoencoder took from ``seen``; all (h, w, 3) float32, model pixels.
 
@@ -62,18 +65,18 @@ def restore_lost(
     (``same``, see unchanged_part).
     """
     lost = seen - round_trip
-    bias = _blur(lost, LATENT_CELL)
+    bias = _blur(lost, cell)
     return painted + bias + same[..., None] * (lost - bias)
 
 
-def match_colour(painted: np.ndarray, seen: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def match_colour(painted: np.ndarray, seen: np.ndarray, mask: np.ndarray, cell: int) -> np.ndarray:
     """Take back the autoencoder's colour bias in a hole, whose own former colours say nothing.
 
     Read where the latents were held (``mask`` (h, w) is 0) and continued into the hole. Pictures
     are (h, w, 3) float32 in model pixels.
     """
     difference = (seen - painted).clip(-_MOST_BIAS, _MOST_BIAS)
-    return painted + _spread(difference, (mask == 0).astype(np.float32), _BIAS_REACH)
+    return painted + _spread(difference, (mask == 0).astype(np.float32), _BIAS_REACH * cell)
 
 
 def meet_edge(

@@ -15,7 +15,7 @@ import numpy as np
 from velatura.protocol.messages import Generate
 from velatura.protocol.region import Rect
 from velatura.server.worker.pixels import to_floats, to_model
-from velatura.server.worker.plan import LATENT_CELL, JobPlan
+from velatura.server.worker.plan import JobPlan
 
 OPAQUE = 255
 _ROUNDING = 1e-4
@@ -114,7 +114,7 @@ def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     return mask
 
 
-def latent_mask(mask: np.ndarray) -> np.ndarray:
-    """The denoise mask for the latents: (h / 8, w / 8) float32, the mean over each cell."""
-    height, width = (side // LATENT_CELL for side in mask.shape)
-    return mask.reshape(height, LATENT_CELL, width, LATENT_CELL).mean((1, 3))
+def latent_mask(mask: np.ndarray, factor: int) -> np.ndarray:
+    """Scale the denoise mask to latents: (h / factor, w / factor) float32, the mean over each cell."""
+    height, width = (side // factor for side in mask.shape)
+    return mask.reshape(height, factor, width, factor).mean((1, 3))

@@ -16,8 +16,6 @@ from velatura.protocol.region import (
     paint_scales,
 )
 
-# One cell of the latents, in model pixels (all families here have factor 8).
-LATENT_CELL = 8
 # A region close to the size that the model paints best is not scaled: it may be larger by this.
 _SLACK = 1.15**2
 # By how much (of the native side) neighbouring tiles overlap at least.
@@ -35,6 +33,8 @@ _OTHERS = 2
 class JobPlan:
     """What will be done. ``model pixels`` are those of the picture that the model sees.
 
+    cell       sides of what is cut out of the picture are multiples of it, in model pixels: whole cells
+               of the latents
     part       what is painted, in region pixels: the whole region, or what a second pass covers
     content    that part, scaled: width and height in model pixels
     size       the picture the model sees: content, padded right and below to whole multiples
@@ -50,6 +50,7 @@ class JobPlan:
     finer      the second pass, over what this one painted; None: there is one pass
     """
 
+    cell: int
     part: Rect
     content: Size
     size: Size
@@ -101,6 +102,7 @@ def make_plan(request: Generate, model: ModelInfo, selected: Rect) -> JobPlan:
         size = Size(_up(content.width, model.multiple), _up(content.height, model.multiple))
         grow, feather = mask_growth(selected.width, selected.height)
         return JobPlan(
+            cell=model.multiple,
             part=part,
             content=content,
             size=size,
@@ -109,8 +111,8 @@ def make_plan(request: Generate, model: ModelInfo, selected: Rect) -> JobPlan:
             run=run,
             start=start,
             # A latent cell is free as a whole or not: less than one would cut into the selection.
-            grow=max(LATENT_CELL, grow * scale),
-            feather=max(LATENT_CELL, feather * scale),
+            grow=max(model.multiple, grow * scale),
+            feather=max(model.multiple, feather * scale),
             guided=request.guidance > 1,
             tiles=make_tiles(size, model)
             if _too_large(content, model, run / request.steps)
@@ -152,10 +154,11 @@ def make_tiles(size: Size, model: ModelInfo) -> tuple[Rect, ...]:
 
 def _spans(length: int, model: ModelInfo) -> list[tuple[int, int]]:
     """(start, length) of evenly spread tiles along one side; whole latent cells."""
-    side = min(length, _up(model.native, max(model.multiple, LATENT_CELL)))
+    cell = model.multiple
+    side = min(length, _up(model.native, cell))
     count = 1 + max(0, math.ceil((length - side) / (side * (1 - _OVERLAP))))
-    last = (length - side) // LATENT_CELL
-    return [(round(last * i / max(1, count - 1)) * LATENT_CELL, side) for i in range(count)]
+    last = (length - side) // cell
+    return [(round(last * i / max(1, count - 1)) * cell, side) for i in range(count)]
 
 
 def _too_large(content: Size, model: ModelInfo, strength: float) -> bool:

@@ -157,12 +157,12 @@ def settle(latents: torch.Tensor, one: Pass, denoiser: Denoiser, *, is_last: boo
     height, width = scene.area.shape
     painted = denoiser.decode(latents)
     check_output(painted)
-    same = None
+    same, cell = None, denoiser.latent.factor
     if one.round_trip is not None:
-        same = unchanged_part(painted, one.round_trip)
-        painted = restore_lost(painted, scene.seen, one.round_trip, same)
+        same = unchanged_part(painted, one.round_trip, cell)
+        painted = restore_lost(painted, scene.seen, one.round_trip, same, cell)
     elif plan.start == "extension":
-        painted = match_colour(painted, scene.seen, scene.mask)
+        painted = match_colour(painted, scene.seen, scene.mask, cell)
     if plan.start != "noise":
         outside = (to_model(scene.composite, plan) == 0).astype(np.float32)
         painted = meet_edge(painted, scene.seen, outside, plan)
@@ -193,7 +193,14 @@ def _guides(
     loaded = tools.loaded
     if loaded.extra != "depth":
         return _controls(request, plan, scene, tools, report), None
-    depth, note = depth_of(request, plan, scene, loaded.estimate_depth, tools.control_map)
+    depth, note = depth_of(
+        request,
+        plan,
+        scene,
+        loaded.estimate_depth,
+        tools.control_map,
+        loaded.denoiser.latent.factor,
+    )
     report.note(note)
     return (), depth
 
@@ -256,7 +263,9 @@ def _init_latents(
     start = source if start_picture is held_picture else denoiser.encode(start_picture)
     held = None
     if mask.min() < 1:
-        held = torch.from_numpy(latent_mask(mask))[None, None].to(denoiser.device)
+        held = torch.from_numpy(latent_mask(mask, denoiser.latent.factor))[None, None].to(
+            denoiser.device
+        )
     return InitLatents(start, source, held, shown)
 
 

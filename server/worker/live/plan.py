@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from velatura.protocol.messages import ModelInfo
-from velatura.protocol.region import Rect, Size
-from velatura.server.worker.runtime.unet.levels import grown
+from velatura.protocol.region import Rect, Size, grown
 
 # The area (in native squares) up to which a live picture is not scaled down.
 _MOST_AREA = 1.5

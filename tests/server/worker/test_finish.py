@@ -62,7 +62,7 @@ def test_what_is_around_the_layer_comes_with_its_colours_only_when_asked_for():
 def test_a_colour_bias_seen_around_the_hole_is_taken_back_inside() -> None:
     truth, mask = picture(), rectangle(96, 96, HERE).astype(np.float32) / 255
     bias = np.array([0.04, -0.03, 0.02], np.float32)
-    matched = match_colour(truth + bias, truth, mask)
+    matched = match_colour(truth + bias, truth, mask, 8)
     assert np.abs(matched - truth).max() < 0.002
 
 
@@ -73,7 +73,7 @@ def test_the_autoencoders_colour_bias_comes_back_even_where_all_was_changed() ->
     )
     painted = 1 - truth
     changed = np.zeros((96, 96), np.float32)
-    restored = restore_lost(painted - lost, truth, truth - lost, changed)
+    restored = restore_lost(painted - lost, truth, truth - lost, changed, 8)
     assert np.abs(restored - painted)[8:-8].max() < 0.002
 
 
@@ -82,8 +82,8 @@ def test_what_the_model_did_not_change_comes_back_exactly() -> None:
     round_trip = truth * 0.9
     decoded = round_trip.copy()
     decoded[:, 60:] += 0.3
-    same = unchanged_part(decoded, round_trip)
-    restored = restore_lost(decoded, truth, round_trip, same)
+    same = unchanged_part(decoded, round_trip, 8)
+    restored = restore_lost(decoded, truth, round_trip, same, 8)
     assert np.abs(restored - truth)[:, :48].max() < 1e-3
     assert np.abs(restored - truth)[:, 72:].min() > 0.15
 

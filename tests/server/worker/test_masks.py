@@ -130,14 +130,14 @@ def test_soft_values_stay_what_they_are(soft: int) -> None:
 
 def test_a_whole_selection_leaves_everything_free() -> None:
     selection = np.full((50, 70), 255, np.uint8)
-    mask = latent_mask(denoise_mask(selection, plan_for(selection)))
+    mask = latent_mask(denoise_mask(selection, plan_for(selection)), 8)
     assert (mask == 1).all()
 
 
 def test_the_mask_of_the_latents_is_the_mean_of_each_cell() -> None:
     mask = np.zeros((16, 24), np.float32)
     mask[:8, :4] = 1
-    assert latent_mask(mask).tolist() == [[0.5, 0, 0], [0, 0, 0]]
+    assert latent_mask(mask, 8).tolist() == [[0.5, 0, 0], [0, 0, 0]]
 
 
 def test_bounds_are_the_smallest_rectangle() -> None:

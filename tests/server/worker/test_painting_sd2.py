@@ -123,7 +123,7 @@ def test_depth_gives_the_latents_of_the_stock_pipeline(
     def as_it_is(_: str, drawn: np.ndarray, __: bool) -> np.ndarray:
         return np.repeat(drawn[..., None], 3, -1)
 
-    depth, _ = depth_of(request, plan, scene, loaded.estimate_depth, as_it_is)
+    depth, _ = depth_of(request, plan, scene, loaded.estimate_depth, as_it_is, 8)
     texts = [embed(parse(text), loaded) for text in ("a red house", "night")]
     denoiser = loaded.denoiser
     source = denoiser.encode(picture[..., :3].astype(np.float32) / 255) if strength < 1 else None

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from velatura.protocol.region import Rect
+from velatura.protocol.region import Rect, grown
 from velatura.server.worker.runtime.unet.incremental import Convolution, Layer, Norm, Same, Tokens
-from velatura.server.worker.runtime.unet.levels import LEVELS, grown, in_level, shifted
+from velatura.server.worker.runtime.unet.levels import LEVELS, in_level, shifted
 
 # Of fewer cells and fewer channels in a group a norm on a CPU is quicker with each channel in one place:
 # 10 us for 45 with 19 x 19 cells and groups of 4.

@@ -19,13 +19,6 @@ def in_level(rect: Rect, level: int) -> Rect:
     return Rect(x, y, right - x, bottom - y)
 
 
-def grown(rect: Rect, by: int, whole: Rect) -> Rect:
-    """``rect`` and ``by`` cells around it, inside ``whole``."""
-    x, y = max(0, rect.x - by), max(0, rect.y - by)
-    right, bottom = min(whole.right, rect.right + by), min(whole.bottom, rect.bottom + by)
-    return Rect(x, y, right - x, bottom - y)
-
-
 def shifted(rect: Rect, by: int, whole: Rect) -> Rect:
     """As ``grown``, but as large at a border as anywhere, where ``whole`` is large enough."""
 
