@@ -81,11 +81,11 @@ def load_ours(path: Path, family: str, device: str) -> dict[str, float]:
 
 def load_theirs(path: Path, family: str, device: str) -> dict[str, float]:
     import diffusers
-    from velatura.models.families import FAMILIES
     from velatura.models.families.clip import make_tokenizer
+    from velatura.models.families.registry import families
 
     config = single.CONFIGS / family
-    pads = next(one.pads for one in FAMILIES if one.name == family)
+    pads = next(one.pads for one in families().all if one.name == family)
     names = ("tokenizer", "tokenizer_2")
     start, work = time.perf_counter(), time.thread_time()
     tokenizers = {n: make_tokenizer(pad) for n, pad in zip(names, pads, strict=False)}

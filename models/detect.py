@@ -7,9 +7,8 @@ from pathlib import Path
 
 from velatura.models.distilled import FewSteps, of_file, of_folder
 from velatura.models.errors import ModelError
-from velatura.models.families import FAMILIES
 from velatura.models.families.base import Family, Found
-from velatura.models.families.sd2 import SD2
+from velatura.models.families.registry import families
 from velatura.models.families.single import looks_like
 from velatura.models.samplers import SAMPLERS
 from velatura.models.weights import Header, find_weights, read_header, read_json
@@ -23,7 +22,6 @@ _DEPTH_WORDS = "It keeps the depth of what is painted over; to generate it needs
 # A second copy of the weights that training kept; it is not loaded.
 _AVERAGES = "model_ema."
 _FEW_WORDS = "It was made to paint in {steps} steps or so, with little or no guidance."
-_SD_TURBO = 512
 # Beyond twice its native side a model repeats the subject.
 _LARGEST_OVER_NATIVE = 2
 
@@ -109,7 +107,7 @@ def weigh(path: Path, found: Found) -> Weight:
 
 
 def _detect_folder(path: Path, unet: str) -> tuple[Family, Found]:
-    for family in FAMILIES:
+    for family in families().all:
         found = family.detect(path, unet)
         if found is not None:
             return family, replace(found, few=_few_steps(path, unet))
@@ -118,14 +116,11 @@ def _detect_folder(path: Path, unet: str) -> tuple[Family, Found]:
 
 def _detect_file(path: Path) -> tuple[Family, Found]:
     header: Header = read_header(path)
-    for family in FAMILIES:
+    for family in families().all:
         found = family.detect_file(header)
         if found is not None:
             few = of_file(path, header.metadata)
-            if few and few.kind == "turbo" and family is SD2:
-                # Distilled from the model that predicts v, whose mark it keeps, to predict noise.
-                found = replace(found, native=_SD_TURBO, schedule={})
-            return family, replace(found, few=few)
+            return family, family.distil(replace(found, few=few)) if few else found
     raise _unknown(looks_like(header))
 
 
@@ -140,7 +135,7 @@ def _few_steps(path: Path, unet: str) -> FewSteps | None:
 
 
 def _unknown(looks: str) -> ModelError:
-    families = ", ".join(family.name for family in FAMILIES)
+    names = ", ".join(family.name for family in families().all)
     return ModelError(
-        "unsupported", f"it looks like {looks:.100}; these families can paint: {families}."
+        "unsupported", f"it looks like {looks:.100}; these families can paint: {names}."
     )

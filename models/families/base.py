@@ -104,6 +104,7 @@ class Family:
     detect_file  the same for the header of a single file
     load      (name, path, found, device, dtype, progress) -> Loaded, with an empty digest; raises
               ModelError with one sentence when a part is broken
+    distil    what was found in a single file of a distilled model -> what is true of it
     make_denoiser  (loaded, an accelerated pass of its network or None) -> its denoiser
     """
 
@@ -120,3 +121,4 @@ class Family:
     detect_file: Callable[[Header], Found | None]
     load: Callable[[str, Path, Found, torch.device, torch.dtype, ReportProgress], Loaded]
     make_denoiser: Callable[[Loaded, Callable[..., torch.Tensor] | None], Denoiser]
+    distil: Callable[[Found], Found] = lambda found: found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
 from velatura.models.errors import ModelError
-from velatura.models.families import FAMILIES
+from velatura.models.families.registry import families, read_families
 from velatura.models.families.sd15 import SD15
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import ACTIONS
@@ -31,8 +32,39 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def test_families_have_different_names_and_know_the_protocols_actions():
-    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
-    assert all(set(family.actions) <= set(ACTIONS) for family in FAMILIES)
+    there = families()
+    assert {family.name for family in there.all} >= {"sd15", "sd2", "sdxl"}
+    assert not there.refused
+    assert all(set(family.actions) <= set(ACTIONS) for family in there.all)
+
+
+def point(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, value, "velatura.families")
+
+
+OURS = point("sd15", "velatura.models.families.sd15:SD15")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("velatura.models.families.sdxl:NOTHING", "does not load: AttributeError"),
+        ("no_such_package:FAMILY", "does not load: ModuleNotFoundError"),
+        ("velatura.models.families.sdxl:detect", "which is no Family"),
+        ("velatura.models.families.sd15:SD15", "has the name 'sd15'"),
+    ],
+)
+def test_a_family_that_is_broken_or_takes_anothers_name_is_refused_with_a_sentence(value, why):
+    # A name that comes first: the family of the house keeps its own all the same.
+    read = read_families([point("a", value), OURS])
+    assert [family.name for family in read.all] == ["sd15"]
+    (sentence,) = read.refused
+    assert "'a'" in sentence or "'sd15'" in sentence
+    assert why in sentence
+
+
+def test_a_family_that_is_registered_twice_alike_is_one():
+    assert [family.name for family in read_families([OURS, OURS]).all] == ["sd15"]
 
 
 def test_a_stable_diffusion_folder_is_recognised_with_its_native_size(tiny):

@@ -9,7 +9,7 @@ import torch
 from checkpoints import make_sd2, make_sd15, make_sdxl, make_single
 from ldm import full_size, save_sparse
 from velatura.models.errors import ModelError
-from velatura.models.families import FAMILIES, single
+from velatura.models.families import sdxl, single
 from velatura.models.library import Library
 from velatura.models.weights import read_header
 
@@ -64,7 +64,7 @@ def test_its_channels_tell_what_it_takes(models, library, shapes, family, channe
 def test_marks_of_a_derivative_tell_what_it_predicts(models, library, shapes):
     save_sparse(models / "a.safetensors", shapes["sdxl"] | {"v_pred": (), "ztsnr": ()})
     assert [info.family for info in library.models()] == ["sdxl"]
-    found = FAMILIES[-1].detect_file(read_header(models / "a.safetensors"))
+    found = sdxl.SDXL.detect_file(read_header(models / "a.safetensors"))
     assert found.schedule == {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 
 
