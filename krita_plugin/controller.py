@@ -19,6 +19,7 @@ from .capture import CaptureError
 from .desks import Desks
 from .document import Document, DocumentError
 from .failures import Failures
+from .first_press import FirstPress
 from .link import Link
 from .painting import Painting, hidden_by
 from .pictures import PictureFiles
@@ -63,6 +64,7 @@ class Controller(QtCore.QObject):
         self.preview = Preview(panel, self)
         self.results = Results(panel, link, self._active, self)
         self.back = BackToWork()
+        self._first = FirstPress(panel, link, self.press, self)
         self.pictures = PictureFiles(panel, self._active, self.results.workshop)
         panel.pressed.connect(self.press)
         panel.cancelled.connect(self.cancel)
@@ -213,6 +215,8 @@ class Controller(QtCore.QObject):
         elif self._state.is_connected:
             why = tr("The server has no model that can paint: put one into its models folder.")
         elif self._state.may_start:
+            if self._first.ask():
+                return
             why, words = tr("There is no server yet: start it."), tr("Start server")
             again = self._panel.connection.start_server.emit
         else:

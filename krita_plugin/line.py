@@ -35,7 +35,7 @@ NAME = "krita"
 # Seconds between attempts after failures in a row. Looking for a server costs one small read.
 BACK_OFF = (0.2, 0.4, 0.8, 1.5, 3.0)
 LOOK_EVERY = 0.5
-_NO_SERVER = LinkState(state.NO_SERVER, "No server yet.")
+NO_SERVER = LinkState(state.NO_SERVER, "No server yet.")
 STARTING = LinkState(state.CONNECTING, "The server is starting.")
 LiveMessage = m.LiveOpen | m.LiveSettings | m.LiveFrame | m.LiveClose
 
@@ -388,7 +388,7 @@ class Line:
         if self._launched is not None:
             self._tell(STARTING)
         elif self._state is None or self._state.kind != state.NO_SERVER:
-            self._tell(_NO_SERVER)
+            self._tell(NO_SERVER)
 
     def _watch_launched(self) -> None:
         """A server that ends before it listens says why in its log."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ..protocol import messages as m
+from ..protocol.discovery import read_launch
 from ..protocol.messages import Message
 from . import state
 from .line import Line, LiveMessage
@@ -52,6 +53,7 @@ class Link(QtCore.QObject):
         super().__init__()
         self._folder = folder
         self._is_over = False
+        self.has_started = False  # a server of this computer
         self._lines: dict[str, Line] = {}
         self._line = self._line_to("")
         self._said.connect(self._hear)
@@ -109,8 +111,14 @@ class Link(QtCore.QObject):
         it is lost, the canvas's LiveClosed comes back."""
         self._line.put(partial(self._line.send_live, message))
 
+    @property
+    def can_start(self) -> bool:
+        """True when it is written down what starts this computer's server."""
+        return read_launch(self._folder) is not None
+
     def start_server(self) -> None:
         """Run the command that the installation wrote down."""
+        self.has_started = True
         here = self._line_to("")
         here.put(here.launch)
 

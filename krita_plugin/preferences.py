@@ -15,6 +15,7 @@ from ..protocol.fields import (
     check_record,
     choice,
     dump_record,
+    flag,
     integer,
     load_record,
     optional,
@@ -40,6 +41,8 @@ class Preferences:
     any case. prompts: how many of earlier presses are remembered. variants: 0 for what suits the
     device and the action. soft_edge: canvas pixels, None for what suits the selection. refine,
     refine_selection: first denoising strengths in percent. server: the id of the one that paints.
+    starts_with_krita: this computer's server does, instead of with the first press. stays: it does
+    not end with the Krita that started it.
 
     Raises LocalError, which names the field and what is allowed.
     """
@@ -53,6 +56,8 @@ class Preferences:
     refine_selection: int = integer(1, 99, FIRST_STRENGTHS["refine_selection"])
     servers: tuple[Server, ...] = several(record(Server), MOST_SERVERS)
     server: str = text(8, "")
+    starts_with_krita: bool = flag(False)
+    stays: bool = flag(False)
 
     def __post_init__(self) -> None:
         check_record(self)

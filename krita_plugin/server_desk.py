@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any
 
+from ..protocol.discovery import data_folder, read_running
 from . import state
-from .controller import Controller
 from .link import Link
 from .preferences import Preferences
 from .qt import QtCore, Signal
@@ -13,6 +16,9 @@ from .servers import Server
 from .state import LinkState
 from .ui.panel import Panel
 from .ui.words import tr
+
+if TYPE_CHECKING:
+    from .controller import Controller
 
 
 class ServerDesk(QtCore.QObject):
@@ -46,6 +52,18 @@ class ServerDesk(QtCore.QObject):
         self._used = chosen
         for server in gone.values():
             self._controller.remove_server(server.id, server.name)
+
+    def start_with_krita(self) -> None:
+        """Start this computer's server unless one runs; nothing where none is installed."""
+        if self._link.can_start and read_running(data_folder()) is None:
+            self._start()
+
+    def end(self, stays: bool) -> None:
+        """Krita ends: so does the server that it started, unless it shall stay."""
+        running = read_running(data_folder())
+        if self._link.has_started and not stays and running is not None:
+            with contextlib.suppress(OSError):
+                os.kill(running.pid, signal.SIGTERM)
 
     def use(self, server: Server) -> None:
         """Switch to it, or try again where it is used already."""

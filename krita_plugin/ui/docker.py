@@ -99,10 +99,15 @@ class Docker(DockWidget):
         self._is_guest = False  # shown in canvas-only mode for the prompt alone
         QtWidgets.QApplication.instance().aboutToQuit.connect(self.link.stop)
         QtWidgets.QApplication.instance().aboutToQuit.connect(self.installation.end)
+        QtWidgets.QApplication.instance().aboutToQuit.connect(
+            lambda: self.servers.end(self._chosen.stays)
+        )
         # Its window was closed.
         self.destroyed.connect(self.link.hang_up)
         self.destroyed.connect(self.controller.results.workshop.close)
         self._follow_preferences()
+        if self._chosen.starts_with_krita and not self._chosen.chosen.id:
+            self.servers.start_with_krita()
 
     def run(self, action: str) -> None:
         """Do what a key of the painter's means (a name of KEY_ACTIONS)."""

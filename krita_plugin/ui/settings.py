@@ -36,6 +36,14 @@ class SettingsDialog(QtWidgets.QDialog):
         self._head(tr("Servers"))
         self.servers = ServersGroup()
         self._lines.addWidget(self.servers)
+        self.starts_with_krita = self._tick(
+            "starts_with_krita", tr("Start the server with Krita"),
+            tr("This computer's; otherwise it starts with the first press"),
+        )  # fmt: skip
+        self.stays = self._tick(
+            "stays", tr("Let it run when Krita ends"),
+            tr("Otherwise it ends with the Krita that started it; finished pictures stay"),
+        )  # fmt: skip
         self._head(tr("What the docker begins with"))
         self.variants = self._number(
             "variants", "default_variants", 0, MOST_VARIANTS, "",
@@ -114,6 +122,8 @@ class SettingsDialog(QtWidgets.QDialog):
         edge = preferences.soft_edge
         self.soft_edge.setValue(_AUTOMATIC if edge is None else edge)
         self.paint_from.choose(preferences.paint_from)
+        for name in ("starts_with_krita", "stays"):
+            getattr(self, name).setChecked(getattr(preferences, name))
         self._is_showing = False
 
     def _change(self, name: str, value: Any) -> None:
@@ -147,6 +157,18 @@ class SettingsDialog(QtWidgets.QDialog):
             lambda value: self._change(name, None if value == _AUTOMATIC else value)
         )
         return field
+
+    def _tick(self, name: str, text: str, tip: str) -> Any:
+        """A field of Preferences that is true or false."""
+        box = QtWidgets.QCheckBox(text)
+        box.setObjectName(name)
+        box.setToolTip(tip)
+        box.setMinimumHeight(_TALL)
+        policy = QtWidgets.QSizePolicy.Policy
+        box.setSizePolicy(policy.Ignored, policy.Fixed)  # longer words must not widen the window
+        box.toggled.connect(lambda value: self._change(name, value))
+        self._lines.addWidget(box)
+        return box
 
     def _button(self, widget: str, text: str, tip: str, wish: Any) -> Any:
         button = QtWidgets.QPushButton(text)

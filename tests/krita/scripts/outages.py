@@ -17,14 +17,16 @@ def starts_the_server_from_the_docker():
     assert paint.notice().startswith("Open or create"), paint.notice()
     doc = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
     yield kt.until(lambda: not paint.notice(), 5, "the sentence to leave with what it said")
+    # One press starts the server, and is painted when it can be.
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    before = kt.projection_bytes(doc)
     kt.click(kt.find("press"))
-    assert paint.notice() == "There is no server yet: start it.", paint.notice()
-    assert kt.find("retry").text() == "Start server"
-    kt.click(kt.find("retry"))
-    # Its worker imports its libraries for seconds.
-    yield paint.light("Connected")
-    kt.click(kt.find("press"))
-    assert paint.notice().startswith("The model is loading"), paint.notice()
+    assert paint.notice().startswith("The server is starting"), paint.notice()
+    yield kt.until(lambda: kt.find("keep").isVisible(), 180, "the picture of that press")
+    empty_handed = kt.projection_bytes(doc) == before
+    assert empty_handed, "nothing is applied by itself"
+    kt.click(kt.find("discard"))
     yield from paint.ready()
     assert not paint.notice(), paint.notice()
     assert not kt.find("start_server").isVisible()
