@@ -17,7 +17,7 @@ from . import canvas, capture, sending, trace
 from .back import BackToWork
 from .capture import CaptureError
 from .desks import Desks
-from .document import Document, DocumentError
+from .document import Document, DocumentError, LayerGone
 from .failures import Failures
 from .first_press import FirstPress
 from .link import Link
@@ -132,6 +132,14 @@ class Controller(QtCore.QObject):
 
     def look(self) -> canvas.Canvas | None:
         """Show what a press would do to the canvas as it is now."""
+        try:
+            return self._look()
+        except LayerGone:
+            # Krita lets timers in while it deletes a layer: look again.
+            self._seen = None
+            return None
+
+    def _look(self) -> canvas.Canvas | None:
         document = self._active()
         self.back.follow()
         self.desks.follow(document)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..protocol.region import Rect
-from .document import Document
+from . import placing
+from .document import Document, DocumentError
 from .entries import Key
 from .finished import Finished
 from .painting import Painting
@@ -37,6 +39,11 @@ class Waiting:
     painting: Painting | None = None
     is_new: bool = True
 
+    def painting_in(self, document: Document) -> Painting | None:
+        """What was asked of that document; None where it was asked from another, or long ago."""
+        painting = self.painting
+        return painting if painting is not None and painting.document == document else None
+
 
 class Display(QtCore.QObject):
     """shown(Shown or None): what lies over the canvas now.
@@ -54,6 +61,7 @@ class Display(QtCore.QObject):
         self._strip, self._find_active = strip, find_active
         self._chosen: Waiting | None = None
         self._away: set[Key] = set()
+        self._turn = 0
         self._is_compared = False
 
     def choose(self, chosen: Waiting | None) -> None:
@@ -81,6 +89,7 @@ class Display(QtCore.QObject):
         self._away &= set(keys)
 
     def _show(self) -> None:
+        turn = self._turn = self._turn + 1
         is_away = self._chosen is not None and self._chosen.picture.key in self._away
         self._strip.show_away(is_away)
         waiting, document = self._chosen, self._find_active()
@@ -88,11 +97,35 @@ class Display(QtCore.QObject):
             self._strip.large.show_image(None)
             self.shown.emit(None)
             return
-        picture = waiting.picture
-        canvas, rect = document.size, picture.rect
-        if waiting.painting is not None and waiting.painting.document == document:
-            rect = waiting.painting.placed(rect, canvas)
-        around = with_margin(rect, canvas.width, canvas.height)
+        picture, painting = waiting.picture, waiting.painting_in(document)
         over = None if self._is_compared else picture.image
+        if waiting.home != document:
+            # Its own canvas is another one, or closed: it lies over none.
+            self._strip.large.show_image(over)
+            self.shown.emit(None)
+            return
+        canvas, rect = document.size, picture.rect
+        if painting is not None:
+            rect = painting.placed(rect, canvas)
+        around = with_margin(rect, canvas.width, canvas.height)
+        if over is not None:
+            over = _as_kept(document, painting, rect, over)
+            if self._turn != turn:  # Krita let other events in, and another is looked at by now
+                return
         self._strip.large.show_image(composed(document.picture(around), over, rect, around))
         self.shown.emit(None if over is None or is_away else Shown(document, rect, over))
+
+
+def _as_kept(document: Document, painting: Painting | None, rect: Rect, image: Any) -> Any:
+    """The picture as it would be seen in its place among the layers."""
+    if painting is None or not placing.can_try(document, painting):
+        return placing.in_own_colours(document, image)
+    if not placing.needs_trial(document, painting):
+        return image
+    with contextlib.suppress(DocumentError):  # said when it is kept
+        trial = placing.open_trial(document, painting, rect)
+        try:
+            return trial.look(image)
+        finally:
+            trial.close()
+    return image

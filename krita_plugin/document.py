@@ -20,7 +20,7 @@ from ..protocol.sentences import Sentence
 from . import sight, writing
 from .canvas import Limits
 from .frames import Frames, frames_of
-from .images import rgba_bytes, swap_red_blue
+from .images import rgba_bytes, rgba_image, swap_red_blue
 from .nodes import (
     PICTURES,
     SRGB,
@@ -30,6 +30,7 @@ from .nodes import (
     LayerGone,
     cloned,
     converted,
+    find,
     id_of,
     is_selection,
     layer_of,
@@ -37,7 +38,8 @@ from .nodes import (
     stack,
 )
 from .qt import QtCore
-from .writing import Sheet
+from .trial import Trial
+from .writing import Place, Sheet
 
 __all__ = [
     "Document",
@@ -292,29 +294,36 @@ class Document:
         layer active when its event loop runs again; the selection
         stays. Raises LayerGone when ``above`` was deleted.
         """
-        made = writing.sheet(name, rect, rgba, "U8")
-        return self.insert([replace(made, visible=visible)], above, frames=frames)[0]
+        made = replace(writing.sheet(name, rect, rgba, "U8"), visible=visible)
+        return self.insert([made], Place(above), frames=frames)[0]
 
     def insert(
         self,
         sheets: Sequence[Sheet],
-        above: str | None = None,
+        place: Place,
         *,
-        like: str | None = None,
         label: int = 0,
         group: str = "",
         frames: Frames | None = None,
     ) -> list[str]:
-        """Add one layer, or several in a group of that name, as ``add_layer`` does; their ids.
+        """As ``writing.insert``; where its one undo takes a layer away, ``add_layer`` says more."""
+        return writing.insert(self._open(), sheets, place, label=label, group=group, frames=frames)
 
-        like: the layer whose blending mode, opacity and inherit-alpha it gets. frames: of an
-        animation, those on which they are there; None for all.
-        """
-        style = replace(
-            writing.PLAIN if like is None else writing.style_of(self._node(like)), label=label
-        )
-        below = None if above is None else self._node(above)
-        return writing.insert(self._open(), sheets, below, style, group, frames)
+    def is_plain(self, layer: str) -> bool:
+        """True where a layer covers what is below it: no blending, opacity or inherit-alpha."""
+        return writing.is_plain(self._node(layer))
+
+    def in_own_colours(self, image: Any) -> Any:
+        """The image (RGBA) as the document shows it: into its own colour space and back."""
+        handle, width, height = self._open(), image.width(), image.height()
+        data = swap_red_blue(rgba_bytes(image), width, height)
+        own = converted(handle, data, width, height, SRGB, self.color_space)
+        data = converted(handle, own, width, height, self.color_space, SRGB)
+        return rgba_image(swap_red_blue(data, width, height), width, height)
+
+    def open_trial(self, rect: Rect, place: Place, hides: Collection[str]) -> Trial:
+        """A look at this document with a layer at ``rect``, kept there while ``hides`` are hidden."""
+        return Trial(self._open(), rect, place, hides)
 
     def show_layer(self, layer: str, visible: bool) -> None:
         """Show or hide a layer. Krita makes no row in the History of it."""
@@ -373,10 +382,7 @@ class Document:
         return self._handle
 
     def _node(self, layer: str) -> Any:
-        for node in stack(self._open()):
-            if id_of(node) == layer:
-                return node
-        raise LayerGone("The layer was deleted: choose another one.")
+        return find(self._open(), layer)
 
 
 class _Copy(Document):

@@ -164,6 +164,31 @@ def opaque_with_mask(finished: Finished) -> tuple[bytes, bytes]:
     return bytes(data), mask
 
 
+@dataclass(frozen=True)
+class Outline:
+    """The alpha of what is painted over, one byte for each pixel of ``region`` (canvas pixels)."""
+
+    region: Rect
+    alpha: bytes
+
+
+def unclipped(alpha: bytes, rect: Rect, outline: Outline) -> bytes:
+    """How much of each pixel of ``rect`` is painted, 0..255, from ``alpha``, which is that much of the
+    outline's. A layer of the result that Krita clips to the outline has ``alpha`` again."""
+    region, made = outline.region, bytearray(alpha)
+    for y in range(rect.height):
+        start = (y + rect.y - region.y) * region.width + rect.x - region.x
+        limit = outline.alpha[start : start + rect.width]
+        line = alpha[y * rect.width : (y + 1) * rect.width]
+        if line.count(0) == len(line) or limit.count(255) == len(limit):
+            continue
+        made[y * rect.width : (y + 1) * rect.width] = bytes(
+            min(255, (255 * a + of // 2) // of) if of else 0
+            for a, of in zip(line, limit, strict=True)
+        )
+    return bytes(made)
+
+
 def _thumbnail(image: QtGui.QImage) -> QtGui.QImage:
     return image.scaled(
         THUMBNAIL,

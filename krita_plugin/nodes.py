@@ -104,6 +104,14 @@ def stack(handle: Any) -> Iterator[Any]:
     return (node for node in _descendants(handle.rootNode()) if not is_selection(node))
 
 
+def find(handle: Any, layer: str) -> Any:
+    """The node of that id. Raises LayerGone."""
+    for node in stack(handle):
+        if id_of(node) == layer:
+            return node
+    raise LayerGone("The layer was deleted: choose another one.")
+
+
 def _descendants(node: Any) -> Iterator[Any]:
     for child in node.childNodes():
         yield child

@@ -195,8 +195,9 @@ class Results(QtCore.QObject):
                 Thumbnail(
                     waiting.picture.key,
                     waiting.picture.thumbnail,
-                    waiting.picture.title,
+                    _about(waiting),
                     waiting.picture.favourite,
+                    is_stray=waiting.home is None,
                 )
                 for waiting in self._here()
             ],
@@ -254,11 +255,13 @@ class Results(QtCore.QObject):
         self._show_strip(choose_next=False)
         try:
             depth = document.color_space[1]
+            outline = placing.outline_of(document, chosen[-1].painting_in(document))
         except DocumentError as error:
             self._put_back(chosen, said(error))
             return
+        pictures = [waiting.picture for waiting in chosen]
         self.workshop.do(
-            partial(placing.sheets_of, [waiting.picture for waiting in chosen], depth, with_mask),
+            partial(placing.sheets_of, pictures, depth, with_mask, outline),
             partial(self._insert, chosen, document, painted_over),
         )
 
@@ -270,14 +273,13 @@ class Results(QtCore.QObject):
         sheets: list[writing.Sheet],
     ) -> None:
         top = chosen[-1]
-        at_home = top.painting is not None and top.painting.document == document
-        painting = top.painting if at_home else None
+        painting = top.painting_in(document)
         remark = ""
         try:
             group = top.picture.title
             self.strokes.expect_layer(document)
             with self.together.room(painting, document):
-                layers, is_above = placing.place(document, painting, sheets, group)
+                layers, hides, is_above = placing.place(document, painting, sheets, group)
             if not is_above:
                 remark = tr("Its layer was deleted: the new one lies on top.")
             for layer, waiting in zip(layers, chosen, strict=True):
@@ -288,13 +290,13 @@ class Results(QtCore.QObject):
             frames = None if painting is None else painting.frames
             # On its other frames, a source has no successor.
             if painting is not None and frames is None:
-                self.hiding.hide(document, painting.hides, layers[-1])
+                self.hiding.hide(document, hides, layers[-1])
             elif frames is not None and frames != document.frames:
                 remark = tr(
                     "The new layer is with the drawing that it was asked for: frame {frame}.",
                     frame=frames.first,
                 )
-            if at_home and not document.is_active:
+            if painting is not None and not document.is_active:
                 remark = tr('The new layer is in "{name}".', name=document.name)
         except DocumentError as error:
             self._put_back(chosen, said(error))
@@ -360,3 +362,10 @@ class Results(QtCore.QObject):
         if self._document is not None:
             history.remove(self._document, key)
         self.show_past()
+
+
+def _about(waiting: Waiting) -> str:
+    title, painting = waiting.picture.title, waiting.painting
+    if waiting.home is not None or painting is None:
+        return title
+    return tr('{title}, of "{name}", which was closed', title=title, name=painting.name)

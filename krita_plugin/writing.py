@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from .nodes import (
     Space,
     cloned,
     closing,
+    converted,
+    find,
     id_of,
     set_space,
     space_of,
@@ -68,6 +70,25 @@ class Style:
 PLAIN = Style()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where new layers go, and how they lie there.
+
+    above: the id of the layer below them (of a mask: its owner), None for the top of the stack.
+    like: the layer whose blending mode, opacity and inherit-alpha they get. copies: True puts a copy
+    of ``like`` under them, in a group that stands for it. is_clipped: they end where what lies below
+    them ends (inherit alpha).
+    """
+
+    above: str | None = None
+    like: str | None = None
+    copies: bool = False
+    is_clipped: bool = False
+
+
+ON_TOP = Place()
+
+
 def sheet(
     name: str, rect: Rect, rgba: bytes | memoryview, depth: str, mask: bytes | None = None
 ) -> Sheet:
@@ -85,28 +106,39 @@ def style_of(node: Any) -> Style:
     return Style(node.blendingMode(), node.opacity(), node.inheritAlpha())
 
 
+def is_plain(node: Any) -> bool:
+    """True where a layer covers what is below it."""
+    return style_of(node) == PLAIN
+
+
 def insert(
     handle: Any,
     sheets: Sequence[Sheet],
-    below: Any,
-    style: Style = PLAIN,
+    place: Place = ON_TOP,
+    *,
+    label: int = 0,
     group: str = "",
     frames: Frames | None = None,
 ) -> list[str]:
-    """Add layers above ``below`` (a node; None: on top of everything); their ids, bottom to top.
+    """Add a layer for each sheet; their ids, bottom to top.
 
     One undo takes all of them away, and redo brings their pixels back, because everything is made
-    before it is added. Several are put into a group of that name, which gets the style. frames: of
-    an animation, those on which they are there; None for all. Raises DocumentError.
+    before it is added. Several, and those with a copy under them, are put into a group of that name,
+    which gets the style. label: Krita's colour label. frames: of an animation, those on which they
+    are there; None for all. Raises LayerGone, DocumentError.
     """
     space = handle.colorModel(), handle.colorDepth(), handle.colorProfile()
+    below = None if place.above is None else find(handle, place.above)
     while below is not None and below.type() not in PICTURES:
         below = below.parentNode()
-    with _bench(handle, sheets, space, style, frames) as bench:
-        if frames is None:
-            top = _group_or_layer(bench, sheets, space, group)
-        else:
+    style = PLAIN if place.like is None else style_of(find(handle, place.like))
+    is_clipped = style.inherit_alpha or (place.is_clipped and not place.copies)
+    style = replace(style, label=label, inherit_alpha=is_clipped)
+    with _bench(handle, sheets, space, style, frames, copies=place.copies) as bench:
+        if frames is not None:
             top = _animated(bench, sheets, space, group, handle.currentTime())
+        else:
+            top = _group_or_layer(bench, sheets, space, group, place)
         _dress(top, style)
         loose = top if bench is handle else top.clone()
     parent = handle.rootNode() if below is None else below.parentNode()
@@ -117,17 +149,35 @@ def insert(
                 name=loose.name(),
             )
         )
-    return [id_of(node) for node in (loose.childNodes() if len(sheets) > 1 else [loose])]
+    if len(sheets) == 1 and not place.copies:
+        return [id_of(loose)]
+    return [id_of(node) for node in loose.childNodes()[-len(sheets) :]]
+
+
+def repaint(handle: Any, node: Any, sheet: Sheet, space: Space) -> None:
+    """Give a paint layer other pixels at the sheet's place. space: the layer's, and it stays so."""
+    data = sheet.data
+    if sheet.space != space:
+        data = converted(handle, data, sheet.rect.width, sheet.rect.height, sheet.space, space)
+    rect = sheet.rect
+    node.setPixelData(QtCore.QByteArray(data), rect.x, rect.y, rect.width, rect.height)
 
 
 def _bench(
-    handle: Any, sheets: Sequence[Sheet], space: Space, style: Style, frames: Frames | None
+    handle: Any,
+    sheets: Sequence[Sheet],
+    space: Space,
+    style: Style,
+    frames: Frames | None,
+    *,
+    copies: bool,
 ) -> AbstractContextManager[Any]:
     """Where the nodes are made: the document itself, if nothing of it makes a row in its History."""
     if frames is not None:
         return closing(_opened(handle, len(sheets), frames))
     if (
         len(sheets) == 1
+        and not copies
         and style.blending == PLAIN.blending
         and sheets[0].space == space
         and sheets[0].mask is None
@@ -173,16 +223,26 @@ def _animated(bench: Any, sheets: Sequence[Sheet], space: Space, group: str, now
     return top
 
 
-def _group_or_layer(bench: Any, sheets: Sequence[Sheet], space: Space, group: str) -> Any:
+def _group_or_layer(
+    bench: Any, sheets: Sequence[Sheet], space: Space, group: str, place: Place
+) -> Any:
     nodes = [bench.createNode(sheet.name, "paintlayer") for sheet in sheets]
     for node, sheet in zip(nodes, sheets, strict=True):
         _paint(node, sheet, space)
-    if len(nodes) == 1:
+    if len(nodes) == 1 and not place.copies:
         return nodes[0]
     top = bench.createNode(group, "grouplayer")
     # In the clone's own tree it is drawn: a group that comes undrawn stays invisible.
     bench.rootNode().addChildNode(top, None)
+    if place.copies and place.like is not None:
+        top.addChildNode(find(bench, place.like).clone(), None)
+        # Asked for again: Krita ends itself where what clone() gave gets another blending mode.
+        (copy,) = top.childNodes()
+        # "Normal" rounds the colours of what is not opaque, by a step of 8 bits.
+        _dress(copy, Style(blending="copy"))
+        copy.setVisible(True)
     for node in nodes:
+        node.setInheritAlpha(place.copies and place.is_clipped)
         top.addChildNode(node, None)
     bench.waitForDone()
     return top

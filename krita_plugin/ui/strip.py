@@ -28,12 +28,13 @@ _Policy = QtWidgets.QSizePolicy.Policy
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """png: its small picture, with transparency."""
+    """png: its small picture, with transparency. is_stray: it belongs to no picture that is open."""
 
     key: Key
     png: bytes
     about: str
     is_favourite: bool = False
+    is_stray: bool = False
 
 
 class Strip(QtWidgets.QWidget):
@@ -53,7 +54,7 @@ class Strip(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._icons: dict[Key, QtGui.QIcon] = {}
+        self._icons: dict[tuple[Key, bool], QtGui.QIcon] = {}
         self._is_away = False
         self._held = QtCore.QElapsedTimer()
         self.list = QtWidgets.QListWidget()
@@ -156,15 +157,18 @@ class Strip(QtWidgets.QWidget):
         ticked = set(self._ticked())
         before, line = self.current, self.list.currentRow()
         keys = [picture.key for picture in pictures]
-        self._icons = {key: icon for key, icon in self._icons.items() if key in keys}
+        self._icons = {key: icon for key, icon in self._icons.items() if key[0] in keys}
         self.list.blockSignals(True)
         self.list.clear()
         for picture in pictures:
-            if picture.key not in self._icons:
-                self._icons[picture.key] = QtGui.QIcon(thumbnail_pixmap(picture.png, SIDE))
-            item = QtWidgets.QListWidgetItem(self._icons[picture.key], "")
+            name = picture.key, picture.is_stray
+            if name not in self._icons:
+                pixmap = thumbnail_pixmap(picture.png, SIDE, is_stray=picture.is_stray)
+                self._icons[name] = QtGui.QIcon(pixmap)
+            item = QtWidgets.QListWidgetItem(self._icons[name], "")
             item.setData(_Role.UserRole, picture.key)
             item.setData(_Role.UserRole + 1, picture.is_favourite)
+            item.setData(_Role.UserRole + 2, picture.is_stray)
             item.setToolTip(picture.about)
             if len(pictures) > 1:
                 tick = Qt.CheckState.Checked if picture.key in ticked else Qt.CheckState.Unchecked
@@ -258,8 +262,9 @@ class Strip(QtWidgets.QWidget):
         item = self.list.currentItem()
         self.about.setText(item.toolTip() if item is not None else "")
         self.star.setChecked(item is not None and bool(item.data(_Role.UserRole + 1)))
-        # One alone is large already, while it is seen.
+        # One alone is large already, while it is seen over its own canvas.
         is_alone = self.list.count() == 1 and item is not None and not self._is_away
+        is_alone = is_alone and not bool(item.data(_Role.UserRole + 2))
         self.list.setVisible(self.list.count() > 0 and not is_alone)
         for button in (self.star, self.compare):
             button.setEnabled(item is not None)
@@ -298,8 +303,9 @@ def _shared(*buttons: tuple[QtWidgets.QToolButton, int]) -> QtWidgets.QHBoxLayou
     return line
 
 
-def thumbnail_pixmap(png: bytes, side: int) -> QtGui.QPixmap:
-    """The picture on grey, so that its transparency is seen; sharp on any screen."""
+def thumbnail_pixmap(png: bytes, side: int, *, is_stray: bool = False) -> QtGui.QPixmap:
+    """The picture on grey, so that its transparency is seen; sharp on any screen. is_stray: in a frame
+    of dashes, as it belongs to no picture that is open."""
     image = QtGui.QImage.fromData(png, "PNG")
     ratio = QtWidgets.QApplication.instance().devicePixelRatio()
     pixmap = QtGui.QPixmap(round(side * ratio), round(side * ratio))
@@ -315,6 +321,10 @@ def thumbnail_pixmap(png: bytes, side: int) -> QtGui.QPixmap:
     painter = QtGui.QPainter(pixmap)
     painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
     painter.drawImage(place, image)
+    if is_stray:
+        for colour, dashes in (("black", Qt.PenStyle.SolidLine), ("white", Qt.PenStyle.DashLine)):
+            painter.setPen(QtGui.QPen(QtGui.QColor(colour), 2, dashes))
+            painter.drawRect(1, 1, side - 2, side - 2)
     painter.end()
     return pixmap
 

@@ -1,7 +1,7 @@
 """A worker process whose engine inverts the colours it is sent: every pixel of the way can be told.
 
 Where a layer lies, and how opaque it is, follows the protocol: inside the selection, inside the
-source's outline, over what is empty.
+source's outline, over what is empty. The word "vivid" paints a red that few colour spaces have.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from velatura.protocol.pixels import Image
 from velatura.server.worker.process import main
 
 _INVERTED = bytes(255 - value for value in range(256))
+_VIVID = bytes((255, 0, 80, 255))
 _EMPTY = bytes([255]) + bytes(255)
 
 
@@ -25,6 +26,8 @@ class InvertingEngine(InstantEngine):
         seen = request.source or request.surroundings
         rgba = bytearray(bytes(seen.data).translate(_INVERTED))
         sent = bytes(seen.data)[3::4]
+        if "vivid" in request.prompt:
+            rgba = bytearray(_VIVID * (len(rgba) // 4))
         if request.selection is not None:
             rgba[3::4] = request.selection.data
         elif request.keep_outline:

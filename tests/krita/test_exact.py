@@ -96,6 +96,26 @@ def test_sources(exact, promise):
     exact(promise, "sources.py")
 
 
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "keeps_multiply",
+        "keeps_screen",
+        "keeps_add",
+        "keeps_opacity",
+        "keeps_clipping",
+        "keeps_soft_paint",
+    ],
+)
+def test_what_is_kept_looks_like_what_was_shown(exact, promise):
+    exact(promise, "blending.py")
+
+
+@pytest.mark.parametrize("space", ["CMYKA U8", "GRAYA U8", "GRAYA U16"])
+def test_a_picture_over_the_canvas_has_the_colours_of_the_document(exact, space):
+    exact("shows_the_colours_of_the_documents_space", "blending.py", KT_SPACE=space)
+
+
 def test_guides_are_sent_as_they_are_set_and_come_back(exact):
     exact("sends_guides_as_they_are_set_and_brings_them_back", "guides.py")
 

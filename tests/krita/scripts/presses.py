@@ -1,5 +1,6 @@
 """A painter's presses on the docker's real widgets; every test compares the whole canvas."""
 
+import keeping
 import kt
 import paint
 from krita import Krita
@@ -281,6 +282,8 @@ def waits_when_its_document_was_closed():
     assert "was closed" in kt.find("notice").text()
     kt.click(kt.find("dismiss"))
     second = yield from kt.new_document(paint.SIDE, paint.SIDE)
+    yield 1200  # the docker looks that often
+    yield from waits_as_a_stray()
     yield paint.layers(second, 2)
     assert not kt.find("keep").isVisible()
 
@@ -299,7 +302,20 @@ def waits_when_its_document_is_closed_before_it_is_kept():
     yield paint.waits(1)
     assert "was closed" in paint.notice(), paint.notice()
     kt.click(kt.find("dismiss"))
+    yield from waits_as_a_stray()
     yield paint.layers(second, 2)
+
+
+def waits_as_a_stray():
+    """In the strip, marked, and not over a canvas that is not its own."""
+    assert keeping.over_canvas() is None, "it lies over another picture"
+    strip = kt.find("strip")
+    assert strip.isVisible(), "its mark is not seen"
+    assert kt.find("strip_about").text() == 'a red boat (Refine), of "test", which was closed'
+    paint.tap(strip, 0)
+    yield 300
+    assert keeping.over_canvas() is None
+    assert kt.find("strip_large").image is not None
 
 
 def lies_on_top_when_its_layer_was_deleted():
