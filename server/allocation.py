@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import logging
 import sys
 from collections.abc import Callable
 
@@ -17,21 +16,20 @@ _LOOK = 2.0
 _WORTH = 32 << 20
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory() -> bool:
     """Let this process keep up to 128 MiB that it freed, instead of giving it back at once.
 
     Else every picture of a few MiB gets fresh pages from the system, and each page costs a fault when
     it is first touched: for a live frame of 1024 x 1024 that is half of the whole way. Only the GNU
-    library does so; elsewhere nothing is done. Blocks from 32 MiB, where its own adapting threshold
+    library does so; elsewhere nothing is done, and False is returned. Blocks from 32 MiB, where its own adapting threshold
     ends too, still go back at once.
     """
     if sys.platform != "linux":
-        return
+        return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or not (
+    return mallopt is not None and bool(
         mallopt(_M_MMAP_THRESHOLD, _LARGE) and mallopt(_M_TRIM_THRESHOLD, _KEPT)
-    ):
-        logging.getLogger(__name__).debug("This C library does not say how freed memory is kept.")
+    )
 
 
 async def return_memory(moved: Callable[[], int]) -> None:

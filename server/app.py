@@ -31,6 +31,7 @@ from .settings import (
 )
 from .spool import Spool
 from .studio import Studio
+from .worker.runtime.switches import VARIABLE as SWITCHES_VARIABLE
 from .worker.supervisor import Supervisor
 
 # How often (s) is looked whether the data folder is still there.
@@ -134,6 +135,7 @@ def _worker_environment(settings: Settings, environ: Mapping[str, str]) -> dict[
         "VELATURA_HOME": str(settings.folder),
         "PYTHONUNBUFFERED": "1",
         **({MODELS_VARIABLE: folders} if folders else {}),
+        SWITCHES_VARIABLE: settings.switches.text or environ.get(SWITCHES_VARIABLE, ""),
         **({MEMORY_VARIABLE: str(settings.memory)} if settings.memory else {}),
     }
 

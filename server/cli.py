@@ -63,13 +63,28 @@ def serve(
         float | None,
         typer.Option(min=0.01, help="The most memory that models may take, in GB."),
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Paint without any acceleration; see `velatura doctor`.")
+    ] = False,
+    accelerate: Annotated[
+        list[str] | None,
+        typer.Option(help="Use an acceleration that is off unless asked for, by its name."),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Turn one acceleration off, by its name.")
+    ] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM file, for TLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
     """Start the server and stay until Ctrl-C."""
     from . import app as server
     from .settings import Settings, StartError, bytes_of
+    from .worker.runtime.switches import Switches
 
+    try:
+        switches = Switches(plain, frozenset(accelerate or ()), frozenset(without or ()))
+    except ValueError as error:
+        fail(str(error))
     try:
         settings = Settings(
             folder=data_folder(),
@@ -79,6 +94,7 @@ def serve(
             origins=tuple(allow_origin or ()),
             models=tuple(models or ()),
             memory=None if memory is None else bytes_of(memory),
+            switches=switches,
             certificate=certificate,
             key=key,
         )

@@ -20,9 +20,18 @@ from .settings import model_folders
 _PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "websockets")
 # In a process of its own: importing torch takes seconds, and a broken one may end the process.
 _DEVICES = """
-import json
-from velatura.models.devices import find_devices
-print(json.dumps([[d.name, str(d.dtype).removeprefix("torch."), d.memory] for d in find_devices()]))
+import json, os
+from velatura.models.devices import choose_device, find_devices
+devices = [[d.name, str(d.dtype).removeprefix("torch."), d.memory] for d in find_devices()]
+try:
+    import torch
+    from velatura.server.worker.runtime.probes import make_accelerations
+    from velatura.server.worker.runtime.switches import switches_of
+    made = make_accelerations(switches_of(os.environ), torch.device(choose_device()[0]))
+    accelerations = [[one.name, one.gives, why] for one, why in made.listed()]
+except Exception as error:
+    accelerations = [["all", "", f"unknown: {type(error).__name__}: {error}"]]
+print(json.dumps({"devices": devices, "accelerations": accelerations}))
 """
 _WINDOWS_HINT = (
     "PyTorch from PyPI has no CUDA on Windows. For an NVIDIA card: "
@@ -67,12 +76,13 @@ def _devices(platform: str) -> Iterator[tuple[str, str]]:
         done = subprocess.run(
             [sys.executable, "-c", _DEVICES], capture_output=True, text=True, timeout=120
         )
-        found = json.loads(done.stdout) if done.returncode == 0 else []
+        said = json.loads(done.stdout) if done.returncode == 0 else {}
     except subprocess.TimeoutExpired:
         yield "Device", "unknown: PyTorch did not start within two minutes"
         return
     except ValueError:
-        found = []
+        said = {}
+    found = said.get("devices")
     if not found:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         yield "Device", f"unknown: {lines[-1]}"
@@ -82,6 +92,8 @@ def _devices(platform: str) -> Iterator[tuple[str, str]]:
         yield "Also found" if number else "Paints on", f"{name}, {dtype}{size}"
     if platform == "win32" and len(found) == 1:
         yield "", _WINDOWS_HINT
+    for number, (name, gives, why_off) in enumerate(said["accelerations"]):
+        yield "" if number else "Accelerations", f"{name}: {why_off or f'on ({gives})'}"
 
 
 def _models_in(path: Path) -> str:

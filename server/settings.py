@@ -17,6 +17,7 @@ from velatura.models.places import hub_folder
 from velatura.protocol.codec import LARGEST_MESSAGE, LARGEST_PICTURE
 from velatura.protocol.discovery import DEFAULT_PORT, read_model_folders, read_token
 from velatura.protocol.messages import Limits
+from velatura.server.worker.runtime.switches import DEFAULT, Switches
 
 WORKER = (sys.executable, "-m", "velatura.server.worker.process")
 LIMITS = Limits(message_bytes=LARGEST_MESSAGE, picture_pixels=LARGEST_PICTURE, jobs=64)
@@ -42,6 +43,7 @@ class Settings:
     certificate, key  PEM files; both or neither
     models         extra folders with models, for the worker
     memory         the most bytes that models may take; None for what the device has
+    switches       which accelerations the worker is to use
     worker         the command that runs the worker process
     handshake_timeout, hello_timeout  within them a connection shows the token, and says hello
     most_connections, most_strangers  with the token, and before they have shown it
@@ -59,6 +61,7 @@ class Settings:
     key: Path | None = None
     models: tuple[Path, ...] = ()
     memory: int | None = None
+    switches: Switches = DEFAULT
     worker: tuple[str, ...] = WORKER
     limits: Limits = LIMITS
     handshake_timeout: float = 5.0

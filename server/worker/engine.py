@@ -62,6 +62,9 @@ from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools, Variant
 from velatura.server.worker.runtime.accelerate import accelerate_job
+from velatura.server.worker.runtime.probes import make_accelerations
+from velatura.server.worker.runtime.registry import AccelerationFailed, Accelerations
+from velatura.server.worker.runtime.switches import Switches
 from velatura.server.worker.runtime.warmup import Warmed
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.text import Prompts, embed, embed_both, read_prompt, read_prompts, whole
@@ -72,11 +75,16 @@ _TEXTS_KEPT = 64
 
 
 def make_engine(
-    find_folders: Callable[[], Sequence[Path]], memory: int | None, styles: Styles
+    find_folders: Callable[[], Sequence[Path]],
+    memory: int | None,
+    styles: Styles,
+    switches: Switches,
 ) -> Engine:
     """An engine on the best device here, with the starter and what is in the folders found."""
     device, dtype, name = choose_device()
-    return Engine(Library(find_folders), torch.device(device), dtype, name, memory, styles)
+    place = torch.device(device)
+    accelerations = make_accelerations(switches, place)
+    return Engine(Library(find_folders), place, dtype, name, memory, styles, accelerations)
 
 
 class Engine:
@@ -93,7 +101,9 @@ class Engine:
         device_name: str,
         memory: int | None = None,
         styles: Styles | None = None,
+        accelerations: Accelerations | None = None,
     ) -> None:
+        self._accelerations = accelerations or Accelerations(device=device.type)
         self._library, self._device, self._device_name = library, device, device_name
         self._styles = styles or Styles([SHIPPED])
         self._room = Room(device, memory)
@@ -163,13 +173,21 @@ class Engine:
                 x, y, pixels = painter.paint(canvas, task, on_step)
                 if warming := painter.warming():
                     Reporter(canvas.job, emit, lambda: False).stage("preparing", note=warming)
+        except AccelerationFailed:
+            # It is off now: the canvas is painted anew in its next turn, without it.
+            self._forget_passes()
+            canvas.give_up(task)
+            return
         except GivenUp:
             canvas.give_up(task)
             return
         canvas.finished()
         emit(LiveResult(job=canvas.job, revision=task.revision, x=x, y=y, picture=to_image(pixels)))
-        with self._told():
-            painter.rehearse()
+        try:
+            with self._told():
+                painter.rehearse()
+        except AccelerationFailed:
+            self._forget_passes()
 
     def close_live(self, job: str) -> None:
         """Forget what is kept for this live canvas, if anything."""
@@ -262,7 +280,9 @@ class Engine:
             report.stage("preparing")
             alive = self._live_model(folder, loaded, named, ready)
         key = (loaded.name, named.loras)
-        network = self._networks[key] = self._networks.get(key) or make_live_network(alive)
+        network = self._networks[key] = self._networks.get(key) or make_live_network(
+            alive, self._accelerations
+        )
         plan = make_live_plan(settings.area, info, network.multiple)
         nets = [
             self._controls.net(settings.model, c.kind, loaded.dtype, report)
@@ -329,7 +349,7 @@ class Engine:
             self._job_passes[loaded.name] = None
             return loaded.denoiser
         run = self._job_passes[loaded.name] = self._job_passes[loaded.name] or accelerate_job(
-            loaded.unet
+            loaded.unet, self._accelerations
         )
         return loaded.family.make_denoiser(loaded, run) if run else loaded.denoiser
 
@@ -347,6 +367,13 @@ class Engine:
                 if other[1] == name:
                     self._shelf.drop(other)
         self._begin_anew(name, key)
+
+    def _forget_passes(self) -> None:
+        """Drop all that live painting runs: it is made anew with the accelerations that are left."""
+        for network in self._networks.values():
+            network.close()
+        self._networks.clear()
+        self._painters.clear()
 
     def _begin_anew(self, model: str, key: Key = ()) -> None:
         """Live canvases that ``model`` paints, or that hold ``key``, keep nothing of it."""

@@ -29,6 +29,7 @@ from velatura.protocol.discovery import data_folder
 from velatura.protocol.errors import ProtocolError
 from velatura.protocol.sentences import words_of
 from velatura.server.allocation import keep_freed_memory
+from velatura.server.worker.runtime.switches import KEPT, switches_of
 
 from .errors import JobError
 from .live.canvas import LiveCanvas
@@ -274,7 +275,8 @@ def main(make_engine: Callable[[], Engine]) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(message)s")
     threading.excepthook = _end_with_thread
     inbox = _Inbox(os.fdopen(os.dup(0), "rb", buffering=0), output.beat)
-    keep_freed_memory()
+    if not switches_of(os.environ).why_off(KEPT):
+        keep_freed_memory()
     try:
         _loop(make_engine(), inbox, output.emit)
     except BaseException as failure:  # noqa: BLE001  the reader must not outlive it
@@ -287,7 +289,8 @@ def _make_default() -> Engine:
     from velatura.server.worker.engine import make_engine
 
     styles = Styles([data_folder() / "styles", SHIPPED])
-    return make_engine(lambda: model_folders(data_folder()), memory_limit(), styles)
+    switches = switches_of(os.environ)
+    return make_engine(lambda: model_folders(data_folder()), memory_limit(), styles, switches)
 
 
 if __name__ == "__main__":

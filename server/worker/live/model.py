@@ -22,6 +22,7 @@ from velatura.models.families.denoiser import (
 from velatura.protocol.region import Rect, Size
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.live.schedule import LiveSteps
+from velatura.server.worker.runtime.registry import Accelerations
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,14 @@ class LiveNetwork(Protocol):
         ...
 
 
-def make_live_network(loaded: Loaded) -> LiveNetwork:
+def make_live_network(loaded: Loaded, accelerations: Accelerations) -> LiveNetwork:
     """Make what paints live with ``loaded``: by parts where a room beside this file knows how."""
     assert __package__
     for room in pkgutil.iter_modules(importlib.import_module(__package__).__path__):
         if room.ispkg:
-            made = importlib.import_module(f"{__package__}.{room.name}").make_network(loaded)
+            made = importlib.import_module(f"{__package__}.{room.name}").make_network(
+                loaded, accelerations
+            )
             if made is not None:
                 return cast(LiveNetwork, made)
     return WholeNetwork(loaded)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from velatura.models.families.unet.call import Given, Pass, plain
+from velatura.models.families.unet.call import Given, Pass
+from velatura.server.worker.runtime.registry import Accelerations
 from velatura.server.worker.runtime.static_inputs import Captured, rehearsal
-from velatura.server.worker.runtime.unet.incremental import Incremental
+from velatura.server.worker.runtime.switches import COMPILED
 from velatura.server.worker.runtime.warmup import Stage, Warmed
 
 # Passes before a capture: libraries choose their kernels and take their workspaces in the first ones.
@@ -29,15 +30,12 @@ _capturing = threading.Lock()
 _WORTH = 40
 
 
-def graphed(unet: torch.nn.Module, *, live: bool) -> Warmed:
-    """The passes of ``unet``: eager until a graph of their shape is there.
+def graphed(run: Pass, accelerations: Accelerations, *, live: bool) -> Warmed:
+    """Make of ``run`` a pass that is eager until a graph of its shape is there.
 
     For live painting graphs are captured at once and again when they are compiled. Graphs read the
     weights where they lie: a LoRA is swapped in place.
     """
-    run = plain(Incremental(unet))
-    # No graphs of torch's own: those belong to one thread, and would copy what layers keep.
-    quick = compiled(run, mode="max-autotune-no-cudagraphs")
     pool = torch.cuda.graph_pool_handle()
     stream = torch.cuda.Stream()
 
@@ -68,10 +66,12 @@ def graphed(unet: torch.nn.Module, *, live: bool) -> Warmed:
 
         return prepared
 
-    stages = [Stage(prepare(quick), _WORTH)]
-    if live:
-        stages.insert(0, Stage(prepare(run)))
-    return Warmed(run, stages, has_room)
+    stages = [Stage(prepare(run), 1 if live else _WORTH)]
+    if accelerations.is_on(COMPILED):
+        # No graphs of torch's own: those belong to one thread, and would copy what layers keep.
+        made = Stage(prepare(compiled(run, mode="max-autotune-no-cudagraphs")), _WORTH, COMPILED)
+        stages = [*stages, made] if live else [made]
+    return Warmed(run, stages, has_room, accelerations)
 
 
 def compiled(run: Pass, **how: Any) -> Pass:
@@ -80,12 +80,38 @@ def compiled(run: Pass, **how: Any) -> Pass:
 
     def call(given: Given) -> torch.Tensor:
         # What is set for the compiler counts in the thread that sets it. All models share this code.
-        config = torch._dynamo.config
-        config.recompile_limit = config.accumulated_recompile_limit = _MOST_SHAPES
+        _allow_many_shapes()
         output: torch.Tensor = made(given)
         return output
 
     return call
+
+
+def probe(device: torch.device) -> None:
+    """Capture and replay a graph of one sum. Raises what torch raises, or ValueError."""
+    x = torch.ones(1, device=device)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        x + 1
+    stream.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        made = x + 1
+    x.fill_(2)
+    graph.replay()
+    if made.item() != 3:
+        raise ValueError("a replayed graph gives something else")
+
+
+def probe_compiler() -> None:
+    """Look whether the compiler has the settings that are used. Compiling takes too long to try."""
+    _allow_many_shapes()
+
+
+def _allow_many_shapes() -> None:
+    config = torch._dynamo.config
+    config.recompile_limit = config.accumulated_recompile_limit = _MOST_SHAPES
 
 
 def has_room() -> bool:

@@ -7,7 +7,9 @@ call; here that is done once, when a pass has been recorded. A recording's weigh
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -19,11 +21,26 @@ _WORTH_IT = 50_000
 _ROWS = 32
 
 
+# Whether what is being recorded here and now is to have packed weights.
+_wanted: ContextVar[bool] = ContextVar("packing", default=False)
+
+
+@contextmanager
+def packing(wanted: bool) -> Iterator[None]:
+    """Pack the weights of what is recorded while the context lasts, where ``wanted``."""
+    token = _wanted.set(wanted)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
 def is_packed(module: torch.nn.Conv2d | torch.nn.Linear) -> bool:
     """Whether ``module`` is being recorded, and over few cells is quicker as below."""
     weight = module.weight
     return (
-        torch.jit.is_tracing()
+        _wanted.get()
+        and torch.jit.is_tracing()
         and torch.backends.mkldnn.is_available()
         and weight.device.type == "cpu"
         and weight.dtype == torch.float32

@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import chain, combinations
 from typing import Any
 
 import torch
+from velatura.models.devices import lacks_memory
 from velatura.server.worker.runtime.graph_simplify import tidy
-from velatura.server.worker.runtime.packed_weights import lay_out
+from velatura.server.worker.runtime.packed_weights import lay_out, packing
+from velatura.server.worker.runtime.registry import Accelerations
+from velatura.server.worker.runtime.switches import PACKED, SIMPLIFIED
 
 
 def record(
-    net: torch.nn.Module, run: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...]
+    net: torch.nn.Module,
+    run: Callable[..., torch.Tensor],
+    tensors: tuple[torch.Tensor, ...],
+    accelerations: Accelerations,
 ) -> Any:
-    """Record ``run``, a function of ``tensors`` that runs ``net``, as a TorchScript module."""
+    """Record ``run``, a function of ``tensors`` that runs ``net``, as a TorchScript module.
+
+    Simplified and with packed weights where these work; one that does not is turned off. Raises
+    whatever torch raises when it cannot be recorded at all.
+    """
+    wanted = [name for name in (SIMPLIFIED, PACKED) if accelerations.is_on(name)]
+    subsets = chain.from_iterable(combinations(wanted, n) for n in range(len(wanted) + 1))
+    failed: Exception | None = None
+    for left_out in subsets:
+        try:
+            made = traced(net, run, tensors, set(wanted) - set(left_out))
+        except Exception as error:
+            if lacks_memory(error):
+                raise
+            failed = failed or error
+            continue
+        if failed is not None:
+            for name in left_out:
+                accelerations.fail(name, failed)
+        return made
+    assert failed is not None
+    raise failed
+
+
+def traced(
+    net: torch.nn.Module,
+    run: Callable[..., torch.Tensor],
+    tensors: tuple[torch.Tensor, ...],
+    using: Collection[str],
+) -> Any:
+    """Record ``run`` with those of SIMPLIFIED and PACKED that are in ``using``."""
 
     class Flat(torch.nn.Module):
         def __init__(self) -> None:
@@ -24,13 +61,15 @@ def record(
         def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
             return run(*tensors)
 
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), packing(PACKED in using):
         # It tells of what depends on sizes, and that torch.export and torch.compile are preferred.
         # An exported graph is walked by Python: the starter's pass over a part of a picture took
         # 10.2 ms so, 7.0 replayed and 12.8 as it is. A compiler is what people who paint on a CPU
         # rarely have, and takes minutes.
         warnings.simplefilter("ignore")
         made = torch.jit.freeze(torch.jit.trace(Flat().eval(), tensors, check_trace=False))
-    lay_out(made.graph)
-    tidy(made.graph)
+    if PACKED in using:
+        lay_out(made.graph)
+    if SIMPLIFIED in using:
+        tidy(made.graph)
     return made

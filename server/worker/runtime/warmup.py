@@ -6,7 +6,6 @@ one while painting goes on with what there is.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -14,9 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import torch
+from velatura.models.devices import lacks_memory
 from velatura.models.families.unet.call import Given, Pass, tensors_of
+from velatura.server.worker.runtime.registry import Accelerations, with_fallback
+from velatura.server.worker.runtime.switches import ALL_WANTED, GRAPHS
 
-_log = logging.getLogger("velatura.worker")
 _T = TypeVar("_T")
 
 
@@ -31,11 +32,16 @@ def shape_of(given: Given) -> Hashable:
 
 @dataclass(frozen=True)
 class Stage:
-    """prepare  makes a pass for one shape from an example; it may take minutes
-    worth       passes of a shape that came unasked after which that is worth it"""
+    """One way to prepare passes.
+
+    prepare  makes a pass for one shape from an example; it may take minutes
+    worth    passes of a shape that came unasked after which that is worth it
+    name     the acceleration that it is
+    """
 
     prepare: Callable[[Given], Pass]
     worth: int = 1
+    name: str = GRAPHS
 
 
 class Warmed:
@@ -43,8 +49,9 @@ class Warmed:
 
     plain   runs any shape, now
     stages  prepare shapes, in a thread of their own, one at a time: all of them by the first stage,
-            then by the next, whose passes take the place of those before. Where one fails, that
-            shape stays as it is.
+            then by the next, whose passes take the place of those before. What fails in being made
+            is turned off in ``accelerations`` and not tried again; so is what fails in being run,
+            and then no pass of its kind is run any more.
     room    whether there is memory for another one; when not, nothing more is prepared
 
     ``want`` says beforehand which shapes will come; a shape that comes unasked is wanted when it has
@@ -52,11 +59,17 @@ class Warmed:
     """
 
     def __init__(
-        self, plain: Pass, stages: Sequence[Stage], room: Callable[[], bool] = lambda: True
+        self,
+        plain: Pass,
+        stages: Sequence[Stage],
+        room: Callable[[], bool] = lambda: True,
+        accelerations: Accelerations | None = None,
     ) -> None:
         self._plain, self._stages, self._room = plain, stages, room
+        self._accelerations = accelerations or Accelerations(ALL_WANTED, "cuda")
         self._changed = threading.Condition()
-        self._ready: dict[Hashable, Pass] = {}
+        # By shape, with the name of what prepared it.
+        self._ready: dict[Hashable, tuple[str, Pass]] = {}
         self._came: Counter[Hashable] = Counter()
         # By stage: what was ever wanted, and examples of what waits.
         self._wanted: list[set[Hashable]] = [set() for _ in stages]
@@ -71,7 +84,17 @@ class Warmed:
         for number, stage in enumerate(self._stages):
             if self._came[shape] >= stage.worth and shape not in self._wanted[number]:
                 self._want(number, shape, given)
-        return self._ready.get(shape, self._plain)(given)
+        name, prepared = self._ready.get(shape, ("", self._plain))
+        if not name:
+            return self._plain(given)
+
+        def without() -> torch.Tensor:
+            made = self._plain(given)
+            with self._changed:
+                self._ready = {key: one for key, one in self._ready.items() if one[0] != name}
+            return made
+
+        return with_fallback(lambda: prepared(given), without, name, self._accelerations)
 
     def is_ready(self, given: Given) -> bool:
         """Whether a pass like this is prepared."""
@@ -136,17 +159,18 @@ class Warmed:
                     return
                 stage = next(n for n, waiting in enumerate(self._waiting) if waiting)
                 shape, given = next(iter(self._waiting[stage].items()))
-            prepared = None
-            if self._room():
+            prepared, name = None, self._stages[stage].name
+            if self._accelerations.is_on(name) and self._room():
                 try:
                     prepared = self._stages[stage].prepare(given)
-                except Exception:  # noqa: BLE001  whatever a compiler raises, painting goes on
-                    size = tuple(given.inputs.shape)
-                    _log.warning("a pass over %s stays as it is", size, exc_info=True)
+                except Exception as error:  # noqa: BLE001  whatever a compiler raises, painting goes on
+                    # A capture that finds no memory left stands for that shape alone.
+                    if not lacks_memory(error):
+                        self._accelerations.fail(name, error)
             with self._changed:
                 # It may have been let go meanwhile.
                 if self._waiting[stage].pop(shape, None) is not None and prepared is not None:
-                    self._ready[shape] = prepared
+                    self._ready[shape] = name, prepared
                 self._changed.notify_all()
 
 

@@ -19,6 +19,8 @@ from velatura.server.worker.live.plan import cells_around
 from velatura.server.worker.live.unet.parts import EVEN_PIXELS, part_sizes, prepared_around, times
 from velatura.server.worker.memory import free_memory
 from velatura.server.worker.runtime.accelerate import accelerate, accelerate_ends, accelerate_net
+from velatura.server.worker.runtime.registry import Accelerations
+from velatura.server.worker.runtime.switches import INCREMENTAL
 from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
 from velatura.server.worker.runtime.unet.kept import Memory
 from velatura.server.worker.runtime.unet.recorded import Recorded
@@ -48,10 +50,13 @@ class UNetNetwork:
     """A UNet that paints live, and what its canvases share: its pass, its ControlNets' and both ends of
     its tiny autoencoder, recorded or prepared once."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, accelerations: Accelerations) -> None:
         self.loaded = loaded
-        self.run = accelerate(loaded.unet)
-        self.ends = accelerate_ends(loaded.tiny_vae)
+        self.run = accelerate(loaded.unet, accelerations)
+        self.ends = accelerate_ends(loaded.tiny_vae, accelerations)
+        # Whether they may be given what their layers keep; else every picture is painted whole.
+        self.keeps = accelerations.is_on(INCREMENTAL)
+        self._accelerations = accelerations
         # Where passes are prepared, few shapes serve all pictures.
         self.multiple = EVEN_PIXELS if isinstance(self.run, Warmed) else 1
         # What runs a net for a kind: always the same, as passes are prepared for it.
@@ -60,7 +65,9 @@ class UNetNetwork:
     def guide(self, control: LiveControl) -> torch.nn.Module:
         """Find what runs the ControlNet of ``control``."""
         key = (control.net, control.kind)
-        self._guides[key] = self._guides.get(key) or accelerate_net(control.net, control.kind)
+        self._guides[key] = self._guides.get(key) or accelerate_net(
+            control.net, control.kind, self._accelerations
+        )
         return self._guides[key]
 
     def on_canvas(self, tools: LiveTools) -> UNetLiveModel:
@@ -168,7 +175,7 @@ class UNetLiveModel:
     def _make_memory(self) -> Kept | None:
         """Room for what is to be kept; None where it is too much or a net is not understood."""
         tools, tiny = self._tools, self._loaded.tiny_vae
-        if any(not isinstance(runs, Incremental) for runs in self._runs):
+        if not self._network.keeps or any(not isinstance(runs, Incremental) for runs in self._runs):
             return None
         latents, picture = self._zeros(self._channels, 1), self._zeros(3, self._factor)
         called, condition = (latents, self._steps[0].timestep), self._condition

@@ -6,12 +6,14 @@ makes a few passes over few cells, so its pass is recorded once and replayed wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from velatura.models.families.unet.call import Given, plain, tensors_of, with_tensors
+from velatura.models.families.unet.call import Given, Pass, plain, tensors_of, with_tensors
+from velatura.server.worker.runtime.registry import Accelerations, with_fallback
+from velatura.server.worker.runtime.switches import RECORDED
 from velatura.server.worker.runtime.torchscript import record
 
 # A height and width in cells that halve to odd numbers: for these diffusers keeps the sizes of the
@@ -22,14 +24,33 @@ _ODD = (6, 7)
 class Recorded:
     """A pass that is recorded (torch.jit.trace) the first time it is run with the same kinds of tensors.
 
-    Sizes are recorded as what they are computed from, so that one recording serves them all.
+    Sizes are recorded as what they are computed from, so that one recording serves them all. Where it
+    cannot be recorded or replayed, ``otherwise`` (default: diffusers' own call) runs.
     """
 
-    def __init__(self, unet: torch.nn.Module) -> None:
+    def __init__(
+        self,
+        unet: torch.nn.Module,
+        accelerations: Accelerations | None = None,
+        otherwise: Pass | None = None,
+    ) -> None:
         self._unet = unet
+        self._accelerations = accelerations or Accelerations()
+        self._otherwise = otherwise or plain(unet)
         self._recordings: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, given: Given) -> torch.Tensor:
+        if not self._accelerations.is_on(RECORDED):
+            return self._otherwise(given)
+        return with_fallback(
+            lambda: self.replay(given),
+            lambda: self._otherwise(given),
+            RECORDED,
+            self._accelerations,
+        )
+
+    def replay(self, given: Given) -> torch.Tensor:
+        """Run the recording for what is ``given``; record it first where there is none."""
         kind = self._kind(given)
         if kind not in self._recordings:
             self._recordings[kind] = self._record(given)
@@ -37,8 +58,9 @@ class Recorded:
             return self._recordings[kind](*tensors_of(given))
 
     def knows(self, given: Given) -> bool:
-        """Whether a pass of this kind is recorded."""
-        return self._kind(given) in self._recordings
+        """Tell whether a pass of this kind needs no recording any more."""
+        is_on = self._accelerations.is_on(RECORDED)
+        return not is_on or self._kind(given) in self._recordings
 
     def _kind(self, given: Given) -> tuple[Any, ...]:
         counts = (len(given.residuals), len(given.kept), given.is_part)
@@ -50,7 +72,9 @@ class Recorded:
         # What layers keep has sizes of its own, and then they keep those of the way down.
         tensors = tensors_of(given if given.kept else _resized(given, _ODD))
         nets = torch.nn.ModuleList([self._unet, *(guide.net for guide in given.guides)])
-        return record(nets, lambda *now: run(with_tensors(given, now)), tensors)
+        return record(
+            nets, lambda *now: run(with_tensors(given, now)), tensors, self._accelerations
+        )
 
 
 class RecordedParts:
@@ -59,22 +83,36 @@ class RecordedParts:
     It is called as its ``net`` is, an Incremental one; without what layers keep ``net`` runs itself.
     """
 
-    def __init__(self, net: torch.nn.Module) -> None:
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        accelerations: Accelerations | None = None,
+        otherwise: Callable[..., torch.Tensor] | None = None,
+    ) -> None:
         self._net = net
+        self._accelerations = accelerations or Accelerations()
+        self._otherwise = otherwise or net
         self._recordings: dict[torch.dtype, Any] = {}
 
     def __call__(
         self, x: torch.Tensor, kept: Sequence[torch.Tensor] = (), is_part: bool = False
     ) -> torch.Tensor:
-        if not is_part:
-            whole: torch.Tensor = self._net(x, kept=kept)
-            return whole
+        if not (is_part and self._accelerations.is_on(RECORDED)):
+            return self._otherwise(x, kept=kept, is_part=is_part)
+        return with_fallback(
+            lambda: self._replay(x, kept),
+            lambda: self._otherwise(x, kept=kept, is_part=True),
+            RECORDED,
+            self._accelerations,
+        )
+
+    def _replay(self, x: torch.Tensor, kept: Sequence[torch.Tensor]) -> torch.Tensor:
         if x.dtype not in self._recordings:
 
             def run(x: torch.Tensor, *kept: torch.Tensor) -> Any:
                 return self._net(x, kept=kept, is_part=True)
 
-            self._recordings[x.dtype] = record(self._net, run, (x, *kept))
+            self._recordings[x.dtype] = record(self._net, run, (x, *kept), self._accelerations)
         with torch.jit.optimized_execution(False):
             part: torch.Tensor = self._recordings[x.dtype](x, *kept)
             return part

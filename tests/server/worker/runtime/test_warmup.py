@@ -19,6 +19,7 @@ from velatura.server.worker import engine as engine_module
 from velatura.server.worker.live.unet import model as live_model
 from velatura.server.worker.runtime.cuda_graphs import compiled
 from velatura.server.worker.runtime.static_inputs import Captured, rehearsal
+from velatura.server.worker.runtime.switches import COMPILED
 from velatura.server.worker.runtime.unet.incremental import Incremental, layers_of
 from velatura.server.worker.runtime.unet.kept import Memory
 from velatura.server.worker.runtime.warmup import Stage, Warmed, load_weights, shape_of
@@ -160,7 +161,7 @@ def test_a_later_stage_takes_the_place_of_an_earlier_one_unless_it_fails(unet):
 
         return prepare
 
-    warmed = Warmed(plain(unet), [Stage(stage(0)), Stage(stage(1))])
+    warmed = Warmed(plain(unet), [Stage(stage(0)), Stage(stage(1), name=COMPILED)])
     wanted = [given(unet, 8, 8), given(unet, 8, 12)]
     warmed.want(wanted)
     warmed.wait()
@@ -190,7 +191,7 @@ def test_ordinary_jobs_are_painted_by_prepared_passes_when_they_come_again(
 ):
     workshops = []
 
-    def accelerate_job(unet):
+    def accelerate_job(unet, _):
         run = plain(Incremental(unet))
         workshops.append(Workshop(run))
         workshops[-1].open.set()
@@ -273,7 +274,7 @@ def test_live_paints_parts_by_prepared_passes_and_meanwhile_whole_and_says_how_f
 ):
     runs, steps = [], more.get("steps", 4)
 
-    def accelerate(unet):
+    def accelerate(unet, _):
         run = plain(Incremental(unet))
         runs.append((Eager(run, []), Workshop(run)))
         if len(runs) == 2:
@@ -341,7 +342,7 @@ def test_a_lora_is_swapped_without_preparing_anything_again(tmp_path, monkeypatc
         make_lora(folder / f"lora-{name}.safetensors", parts_of(folder), "kohya", seed=seed)
     workshops = []
 
-    def accelerate(unet):
+    def accelerate(unet, _):
         run = plain(Incremental(unet))
         workshops.append(Workshop(run))
         workshops[-1].open.set()

@@ -11,11 +11,12 @@ from velatura.models.families.unet.call import Given, plain
 from velatura.protocol.messages import Control
 from velatura.protocol.region import Rect
 from velatura.server.worker.runtime.accelerate import accelerate
+from velatura.server.worker.runtime.registry import Accelerations
 from velatura.server.worker.runtime.unet.recorded import Recorded
 
 
 def test_one_recording_gives_the_same_bits_for_every_size_and_step(unet):
-    recorded = accelerate(unet)
+    recorded = accelerate(unet, Accelerations())
     assert isinstance(recorded, Recorded)
     with torch.no_grad():
         for size in ((8, 8), (6, 6), (7, 12), (9, 10)):
@@ -27,7 +28,7 @@ def test_one_recording_gives_the_same_bits_for_every_size_and_step(unet):
 
 
 def test_guided_and_longer_prompts_are_recorded_too(unet):
-    recorded = accelerate(unet)
+    recorded = accelerate(unet, Accelerations())
     with torch.no_grad():
         guided = given(unet, 6, 8, pictures=2)
         assert torch.equal(recorded(guided), plain(unet)(guided))
@@ -38,7 +39,7 @@ def test_guided_and_longer_prompts_are_recorded_too(unet):
 def test_what_controls_add_is_part_of_the_pass(tiny_folder):
     unet = UNet2DConditionModel.from_pretrained(tiny_folder / "unet").eval()
     net = ControlNetModel.from_pretrained(tiny_folder / "controlnet-line").eval()
-    recorded = accelerate(unet)
+    recorded = accelerate(unet, Accelerations())
     with torch.no_grad():
         for size in ((8, 8), (6, 7), (8, 8)):
             one = given(unet, *size)
@@ -58,7 +59,7 @@ def test_what_controls_add_is_part_of_the_pass(tiny_folder):
 def test_a_large_model_is_not_recorded():
     with torch.device("meta"):
         large = UNet2DConditionModel(block_out_channels=(320, 640, 640, 640))
-    assert not isinstance(accelerate(large), Recorded)
+    assert not isinstance(accelerate(large, Accelerations()), Recorded)
 
 
 @pytest.mark.parametrize(
