@@ -25,6 +25,7 @@ class AddOn:
     reason      why it cannot be used, or none
     stamp       size in bytes and time of the file
     aliases     other names that the file itself says it has
+    bundled     the textual inversions that a LoRA's file holds, which are known where it is named
     """
 
     item: Item
@@ -32,6 +33,7 @@ class AddOn:
     reason: str
     stamp: tuple[int, int]
     aliases: tuple[str, ...] = ()
+    bundled: tuple[AddOn, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -70,6 +70,14 @@ class AddOns(tuple[AddOn, ...]):
     def _names(self) -> dict[str, _Names]:
         return {kind: _Names(one for one in self if one.kind == kind) for kind in (LORA, EMBEDDING)}
 
+    def beside(self, loras: Iterable[AddOn]) -> AddOns:
+        """Return these with the embeddings that ``loras`` bundle, which come before namesakes."""
+        bundled = {fold(one.name): one for lora in loras for one in lora.bundled}
+        if not bundled:
+            return self
+        rest = (a for a in self if a.kind != EMBEDDING or fold(a.name) not in bundled)
+        return AddOns([*rest, *bundled.values()])
+
     def called(self, kind: str, name: str, text_width: int) -> tuple[AddOn, ...]:
         """Find what ``name`` means: one, none, or several where it does not say which.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,22 @@ def _look(item: Item, stamp: tuple[int, int]) -> AddOn:
         tensors, metadata = read_tensors(item.path)
         if item.kind == EMBEDDING:
             width, aliases = embeddings.find_width(tensors), embeddings.find_aliases(tensors)
-        else:
-            width, aliases = loras.find_width(tensors, metadata), loras.find_aliases(metadata)
+            return AddOn(item, width, "", stamp, aliases)
+        width, aliases = loras.find_width(tensors, metadata), loras.find_aliases(metadata)
+        return AddOn(item, width, "", stamp, aliases, tuple(_bundled(item, tensors, stamp)))
     except ModelError as error:
         return AddOn(item, 0, error.message, stamp)
     except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
         return AddOn(item, 0, "it is broken: get the file again.", stamp)
-    return AddOn(item, width, "", stamp, aliases)
+
+
+def _bundled(
+    item: Item, tensors: Mapping[str, Mapping[str, Any]], stamp: tuple[int, int]
+) -> Iterator[AddOn]:
+    """Tell what the textual inversions in a LoRA's file fit, each by its own name."""
+    for name, own in embeddings.bundled(tensors).items():
+        word = replace(item, kind=EMBEDDING, name=name)
+        try:
+            yield AddOn(word, embeddings.find_width(own), "", stamp)
+        except ModelError as error:
+            yield AddOn(word, 0, error.message, stamp)

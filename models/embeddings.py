@@ -11,6 +11,8 @@ from typing import Any
 
 from velatura.models.errors import ModelError
 
+# What the tensors of an inversion begin with that a LoRA's file holds, and then its name.
+BUNDLED = "bundle_emb."
 FIRST, SECOND = "clip_l", "clip_g"
 _MOST_TOKENS = 1000
 
@@ -49,3 +51,13 @@ def find_width(tensors: Mapping[str, Mapping[str, Any]]) -> int:
 def find_aliases(tensors: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the word that diffusers trained, as it marks one: ``<chalk>``; else none."""
     return tuple(name for name in tensors if name[:1] == "<" and name[-1:] == ">" and len(name) > 2)
+
+
+def bundled(tensors: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Return the textual inversions in a LoRA's file: name -> its tensors, by their own names."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith(BUNDLED):
+            name, _, rest = key.removeprefix(BUNDLED).partition(".")
+            found.setdefault(name, {})[rest] = tensor
+    return found

@@ -12,75 +12,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from velatura.models.addon import AddOn
+from velatura.models.embeddings import BUNDLED
 from velatura.models.errors import ModelError
 from velatura.models.hooks import Hook, hooked
+from velatura.models.lora_changes import CHANGEABLE, Change, make_turn
 from velatura.models.loras import FIRST_ENCODER, SECOND_ENCODER, UNET, place_of
 from velatura.models.weights import check_safetensors
 
 if TYPE_CHECKING:
     from velatura.models.families.base import Loaded
 
-# A layer's change by its name: what is added to its output for an input, and to its weight.
+# Roles that are numbers, not tensors of the layer.
+_NUMBERS = ("alpha", "scalar")
 _Roles = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one layer's weight is changed by: ``scale`` times a product of small tensors.
-
-    tensors: by role. A LoRA's ``down`` (rank, in, ...) and ``up`` (out, rank, ...), with ``mid`` for
-    convolutions by Tucker's form; LoHa's ``hada_...``, LoKr's ``lokr_...``.
-    """
-
-    tensors: _Roles
-    scale: float
-
-    def added(self, layer: nn.Module, values: Tensor) -> Tensor:
-        """What the change makes of the layer's input ``values``, to be added to its output."""
-        if "down" not in self.tensors:
-            return self.scale * _run(layer, values, self._product(layer))
-        values = values.to(self.tensors["down"].dtype)
-        if isinstance(layer, nn.Linear):
-            down, up = (self.tensors[role].flatten(1) for role in ("down", "up"))
-            return functional.linear(functional.linear(values, down), up) * self.scale
-        if "mid" in self.tensors:
-            inner = functional.conv2d(values, self.tensors["down"])
-            inner = _run(layer, inner, self.tensors["mid"])
-        else:
-            inner = _run(layer, values, self.tensors["down"])
-        return functional.conv2d(inner, self.tensors["up"]) * self.scale
-
-    def weight(self, layer: nn.Module) -> Tensor:
-        """The same as a change of the layer's weight, in its shape; float32."""
-        return self.scale * self._product(layer, torch.float32)
-
-    def _product(self, layer: nn.Module, dtype: torch.dtype | None = None) -> Tensor:
-        t = {role: tensor.to(dtype or tensor.dtype) for role, tensor in self.tensors.items()}
-        if "down" in t:
-            made = t["up"].flatten(1) @ t["down"].flatten(1)
-            if "mid" in t:
-                made = torch.einsum("or,rskl,si->oikl", _flat(t["up"]), t["mid"], _flat(t["down"]))
-        elif "hada_w1_a" in t:
-            made = _factor(t, "hada_t1", "hada_w1") * _factor(t, "hada_t2", "hada_w2")
-        else:
-            one, two = _whole(t, "lokr_w1", "lokr_t1"), _whole(t, "lokr_w2", "lokr_t2")
-            made = torch.kron(one.reshape(*one.shape, *[1] * (two.ndim - one.ndim)), two)
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        return made.reshape(weight.shape)
 
 
 @dataclass(frozen=True)
 class Lora:
     """One file's changes: part of the model -> name of the layer's module -> change.
 
-    ``left_out`` of its layers have no place in the model.
+    left_out  how many of its layers have no place in the model, or changes of a kind not known here
+    layers    how many it has
     """
 
     changes: Mapping[str, Mapping[str, Change]]
@@ -114,6 +71,7 @@ def read_lora(
 
     check_safetensors(path)
     gathered: dict[tuple[str, str], dict[str, Tensor]] = defaultdict(dict)
+    unknown: set[str] = set()
     try:
         with safe_open(path, "pt") as file:
             said = json.loads((file.metadata() or {}).get("lora_adapter_metadata") or "{}")
@@ -121,6 +79,8 @@ def read_lora(
                 place = place_of(name)
                 if place is not None:
                     gathered[place.part, place.layer][place.role] = file.get_tensor(name)
+                elif not name.startswith(BUNDLED):
+                    unknown.add(name.removesuffix(".weight").rpartition(".")[0])
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError("unsupported", "it is broken: get the file again.") from error
     tables = {part: _layers(module, part) for part, module in parts.items()}
@@ -130,18 +90,18 @@ def read_lora(
         if name is None:
             continue
         module = parts[part].get_submodule(name)
-        scale = _scale(roles, part, name, said if isinstance(said, dict) else {})
-        tensors = {
-            role: _shaped(tensor, role, module).to(device, dtype)
-            for role, tensor in roles.items()
-            if tensor.ndim > 1
-        }
-        if _fits(change := Change(tensors, scale), module):
+        try:
+            scale = _scale(roles, part, name, said if isinstance(said, dict) else {})
+            tensors = _prepared(roles, module)
+        except (RuntimeError, ValueError, LookupError):  # a shape or a number that cannot be
+            continue
+        change = Change({role: t.to(device, dtype) for role, t in tensors.items()}, scale)
+        if change.fits(module):
             changes[part][name] = change
-    count = sum(map(len, changes.values()))
+    count, layers = sum(map(len, changes.values())), len(gathered) + len(unknown)
     if not count:
-        raise ModelError("unsupported", f"none of its {len(gathered)} layers fits this model.")
-    return Lora(changes, len(gathered) - count, len(gathered))
+        raise ModelError("unsupported", f"none of its {layers} layers fits this model.")
+    return Lora(changes, layers - count, layers)
 
 
 def parts_of(loaded: Loaded) -> dict[str, nn.Module]:
@@ -173,12 +133,23 @@ def worn(loaded: Loaded, loras: Sequence[Worn]) -> Iterator[None]:
 
 @torch.no_grad()
 def merge(unet: nn.Module, loras: Sequence[Worn]) -> None:
-    """Add ``loras`` to the weights of a UNet for good."""
+    """Add ``loras`` to the weights and biases of a UNet for good."""
+    # All of them are changes of what the UNet was.
+    made: dict[str, Any] = {}
+    biases: dict[str, Any] = {}
     for lora, weight, _ in loras:
         for name, change in lora.changes[UNET].items():
             layer = unet.get_submodule(name)
-            assert isinstance(layer.weight, Tensor)
-            layer.weight.add_((weight * change.weight(layer)).to(layer.weight.dtype))
+            made[name] = made.get(name, 0) + weight * change.weight(layer)
+            bias = change.bias()
+            if bias is not None:
+                biases[name] = biases.get(name, 0) + weight * bias
+    for name, delta in made.items():
+        layer = unet.get_submodule(name)
+        layer.weight.add_(delta.to(layer.weight.dtype))
+        if name in biases:
+            bias = biases[name].to(layer.weight)
+            layer.bias = nn.Parameter(bias if layer.bias is None else layer.bias + bias, False)
 
 
 def _adding(changes: Sequence[tuple[Change, float]]) -> Callable[..., Tensor]:
@@ -193,7 +164,7 @@ def _adding(changes: Sequence[tuple[Change, float]]) -> Callable[..., Tensor]:
 def _layers(module: nn.Module, part: str) -> dict[str, str]:
     """What files call a layer -> name of the module, for all that a LoRA can change."""
     table: dict[str, str] = {}
-    names = [n for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    names = [n for n, m in module.named_modules() if isinstance(m, CHANGEABLE)]
     for name in names:
         table[name.removeprefix("text_model.").replace(".", "_")] = name
     if part == UNET:
@@ -209,7 +180,9 @@ def _layers(module: nn.Module, part: str) -> dict[str, str]:
 
 
 _RESNET = {
+    "norm1": "in_layers.0",
     "conv1": "in_layers.2",
+    "norm2": "out_layers.0",
     "conv2": "out_layers.3",
     "time_emb_proj": "emb_layers.1",
     "conv_shortcut": "skip_connection",
@@ -220,6 +193,7 @@ _ORIGINAL = {
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
 
@@ -260,12 +234,12 @@ def _inner(kind: str, inner: Sequence[str]) -> Sequence[str]:
 
 
 def _scale(roles: _Roles, part: str, name: str, said: Mapping[str, object]) -> float:
-    """What multiplies the product of a layer's tensors: alpha over rank."""
+    """What multiplies the product of a layer's tensors: alpha over rank, and LyCORIS' scalar."""
     rank = _rank(roles)
     if rank is None:
         return 1.0
     if "alpha" in roles:
-        return float(roles["alpha"]) / rank
+        return float(roles["alpha"]) / rank * float(roles.get("scalar", 1.0))
     # What peft writes beside the tensors.
     patterns = said.get(f"{part}.alpha_pattern")
     alpha = said.get(f"{part}.lora_alpha")
@@ -275,6 +249,28 @@ def _scale(roles: _Roles, part: str, name: str, said: Mapping[str, object]) -> f
             alpha = value
     root = bool(said.get(f"{part}.use_rslora"))
     return alpha / (rank**0.5 if root else rank) if isinstance(alpha, int | float) else 1.0
+
+
+def _prepared(roles: _Roles, module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of one layer by the roles of a Change."""
+    made = {role: _shaped(t, role, module) for role, t in roles.items() if role not in _NUMBERS}
+    if "weight" in made:
+        made["ia3"] = made.pop("weight")
+        # Without it this is no IA3, and KeyError says so.
+        if not bool(roles["on_input"]):
+            made.pop("on_input")
+    if "oft_blocks" in made:
+        blocks = made.pop("oft_blocks")
+        if blocks.ndim != 3:
+            raise ValueError(blocks.shape)
+        # kohya and LyCORIS save the limit of the norm for one output.
+        limit = float(roles.get("alpha", 0.0)) * len(module.weight)
+        made["turn"] = make_turn(blocks, limit)
+    if "magnitude_vector" in made:
+        made["magnitude"] = made.pop("magnitude_vector").flatten()
+    if "dora_scale" in made:
+        made["magnitude"] = made.pop("dora_scale")
+    return made
 
 
 def _shaped(tensor: Tensor, role: str, module: nn.Module) -> Tensor:
@@ -288,58 +284,6 @@ def _rank(roles: _Roles) -> int | None:
     for role, side in (("down", 0), ("hada_w1_b", 0), ("lokr_w2_b", 0), ("lokr_w1_b", 0)):
         if role in roles:
             return roles[role].shape[side]
+    if "b1" in roles:
+        return min(roles["b1"].shape[:2])
     return None
-
-
-def _fits(change: Change, layer: nn.Module) -> bool:
-    """Whether the tensors are all there and of shapes that this layer can take."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    try:
-        with torch.device("meta"):
-            meta = {role: torch.empty_like(t, device="meta") for role, t in change.tensors.items()}
-            bare = Change(meta, change.scale)
-            made = bare._product(_Shape(weight))
-    except (KeyError, RuntimeError, IndexError):
-        return False
-    return made.shape == weight.shape and (
-        "down" not in meta or meta["down"].shape[1] == weight.shape[1]
-    )
-
-
-class _Shape(nn.Module):
-    """A layer's weight as a shape alone."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = torch.empty_like(weight, device="meta")
-
-
-def _run(layer: nn.Module, values: Tensor, weight: Tensor) -> Tensor:
-    """What the layer would do with this weight and no bias."""
-    values = values.to(weight.dtype)
-    if isinstance(layer, nn.Conv2d):
-        return functional.conv2d(values, weight, None, layer.stride, layer.padding, layer.dilation)
-    return functional.linear(values, weight.flatten(1))
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.flatten(1)
-
-
-def _factor(t: _Roles, core: str, sides: str) -> Tensor:
-    """One of LoHa's two factors: a product of two matrices, of three in Tucker's form."""
-    one, two = t[f"{sides}_a"], t[f"{sides}_b"]
-    if core not in t:
-        return one @ two.flatten(1)
-    return torch.einsum("rskl,ro,si->oikl", t[core], one, two).flatten(1)
-
-
-def _whole(t: _Roles, name: str, core: str) -> Tensor:
-    """One of LoKr's two factors, whole or as a product itself."""
-    if name in t:
-        return t[name]
-    one, two = t[f"{name}_a"], t[f"{name}_b"]
-    if core in t:
-        return torch.einsum("rskl,ro,si->oikl", t[core], one, two)
-    return one @ two.flatten(1)

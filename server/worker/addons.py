@@ -89,6 +89,7 @@ def find_named(model: str, prompts: Prompts, addons: AddOns, text_width: int) ->
         text_weight = one.weight if one.text_weight is None else one.text_weight
         before = loras.get(addon, (0.0, 0.0))
         loras[addon] = before[0] + one.weight, before[1] + text_weight
+    addons = addons.beside(loras)
     for side in ("prompt", "negative"):
         parsed: Parsed = getattr(prompts, side)
         notes |= dict.fromkeys(parsed.remarks)
@@ -175,7 +176,8 @@ class AddOnsInMemory:
             if lora.left_out:
                 notes.append(
                     f"{lora.left_out} of the {lora.layers} layers of LoRA {quote(addon.name)} "
-                    "have no place in this model and were left out."
+                    "have no place in this model, or are of a kind that is not known here, and were "
+                    "left out."
                 )
         heard = tuple((addon, text_weight) for addon, _, text_weight in named.loras if text_weight)
         return Ready(

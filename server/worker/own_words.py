@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from velatura.models.addon import AddOn
 from velatura.models.addon_names import AddOns
-from velatura.models.embeddings import FIRST, SECOND, find_rows
+from velatura.models.embeddings import BUNDLED, FIRST, SECOND, bundled, find_rows
 from velatura.models.errors import ModelError
 from velatura.models.weights import check_safetensors, read_header
 
@@ -34,7 +34,10 @@ def load_word(addon: AddOn, widths: Sequence[int]) -> OwnWord:
     from safetensors import SafetensorError, safe_open
 
     check_safetensors(addon.path)
-    names = find_rows(read_header(addon.path).tensors)
+    tensors = read_header(addon.path).tensors
+    own = bundled(tensors).get(addon.name)
+    prefix = "" if own is None else f"{BUNDLED}{addon.name}."
+    names = {key: prefix + name for key, name in find_rows(own or tensors).items()}
     try:
         with safe_open(addon.path, "pt") as file:
             rows = {key: file.get_tensor(name).float() for key, name in names.items()}

@@ -15,10 +15,12 @@ from torch.nn import functional
 from velatura.models import lora_weights, loras
 from velatura.models.addon import AddOn
 from velatura.models.library import Library
-from velatura.models.lora_weights import Change, load_lora, merge, worn
+from velatura.models.lora_changes import Change, make_turn
+from velatura.models.lora_weights import load_lora, merge, worn
 from velatura.models.starter.recipe.tiny import make_tiny
 
 KOHYA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+SELF = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
 ORIGINAL = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
 PEFT = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2"
 
@@ -57,6 +59,21 @@ def look(tmp_path: Path, shapes, metadata=None, kind: str = "loras") -> AddOn:
             {"ss_base_model_version": "sdxl_base_v1-0"},
             2048,
         ),
+        ({f"{SELF}.oft_blocks": (8, 40, 40)}, {"ss_v2": "True"}, 1024),
+        ({f"{SELF.replace('_0_attn1', '_1_attn1')}.lora_down.weight": (1, 320)}, None, 2048),
+        (
+            {
+                f"lora_unet_input_blocks_7_1_transformer_blocks_{n}_attn1_to_q.alpha": ()
+                for n in (0, 9)
+            },
+            None,
+            2048,
+        ),
+        ({"lora_unet_label_emb_0_0.lora_down.weight": (4, 2816)}, None, 2048),
+        ({f"{KOHYA}.b1.weight": (4, 2048), f"{KOHYA}.b2.weight": (320, 4)}, None, 2048),
+        ({f"{KOHYA}.b1.weight": (320, 4), f"{KOHYA}.b2.weight": (4, 768)}, None, 768),
+        ({f"{KOHYA.replace('lora_unet', 'lycoris')}.diff": (320, 1024)}, None, 1024),
+        ({f"{KOHYA}.lora_down.weight": (8, 768), f"{KOHYA}.dora_scale": (320, 1)}, None, 768),
     ],
 )
 def test_the_family_is_told_by_the_header_alone(tmp_path, shapes, metadata, width) -> None:
@@ -69,8 +86,22 @@ def test_the_family_is_told_by_the_header_alone(tmp_path, shapes, metadata, widt
     [
         ({"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": (4, 3072)}, "for FLUX"),
         ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (4, 9)}, "for FLUX"),
-        ({f"{KOHYA}.lora_down.weight": (8, 768), f"{KOHYA}.dora_scale": (8, 1)}, "it is a DoRA"),
-        ({"lora_unet_conv_in.lora_down.weight": (4, 4, 3, 3)}, "does not show which models"),
+        (
+            {
+                "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": (4, 3072),
+                "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 768),
+            },
+            "for FLUX",
+        ),
+        ({"lycoris_transformer_blocks_0_attn_to_q.lokr_w1": (4, 4)}, "for a transformer model"),
+        ({"diffusion_model.layers.0.attention.qkv.lora_A.weight": (4, 9)}, "a transformer model"),
+        ({"lora_unet_conv_in.lora_down.weight": (4, 4, 3, 3)}, "it does not show which models"),
+        ({f"{KOHYA}.oft_blocks": (8, 40, 40)}, "it is an OFT and does not show which models"),
+        ({f"{KOHYA}.weight": (320, 1), f"{KOHYA}.on_input": ()}, "it is an IA3 and does not show"),
+        (
+            {f"{SELF}.dora_scale": (1, 320), f"{SELF}.lora_down.weight": (4, 320)},
+            "it is a DoRA and",
+        ),
         ({"first_stage_model.decoder.conv_in.weight": (4, 4)}, "holds no LoRA"),
     ],
 )
@@ -112,6 +143,101 @@ def test_lycoris_forms_are_what_their_papers_say() -> None:
     by_hand = functional.conv2d(picture, whole, stride=2, padding=1)
     assert torch.allclose(tucker.added(layer, picture), by_hand, atol=1e-4)
     assert torch.allclose(tucker.weight(layer), whole, atol=1e-5)
+
+
+def test_every_other_form_is_what_its_paper_says() -> None:
+    torch.manual_seed(0)
+    layer, values = nn.Linear(6, 4), torch.randn(2, 6)
+    weight = layer.weight.detach()
+
+    def check(change: Change, by_hand: torch.Tensor, bias: float | torch.Tensor = 0.0) -> None:
+        assert change.fits(layer)
+        assert torch.allclose(change.added(layer, values), values @ by_hand.T + bias, atol=1e-5)
+        assert torch.allclose(change.weight(layer), by_hand, atol=1e-5)
+
+    diff, vector = torch.randn(4, 6), torch.randn(4)
+    check(Change({"diff": diff, "diff_b": vector}, 1.0), diff, vector)
+    check(Change({"diff_b": vector}, 1.0), torch.zeros(4, 6), vector)
+    check(Change({"ia3": vector[:, None]}, 1.0), weight * vector[:, None])
+    inputs = torch.randn(6)
+    check(Change({"ia3": inputs[None], "on_input": torch.ones(())}, 1.0), weight * inputs)
+    a1, a2, b1, b2 = torch.randn(2, 6), torch.randn(6, 2), torch.randn(2, 6), torch.randn(4, 2)
+    made = 0.5 * (b2 @ b1 + weight @ a2 @ a1)
+    check(Change({"a1": a1, "a2": a2, "b1": b1, "b2": b2}, 0.5), made)
+    check(Change({"a1": a2, "a2": a1, "b1": b2, "b2": b1}, 0.5), made)
+    down, up = torch.randn(2, 6), torch.randn(4, 2)
+    both = {"down": down, "up": up}
+    check(
+        Change({**both, "diff": diff, "up_bias": vector}, 0.5), 0.5 * up @ down + diff, 0.5 * vector
+    )
+
+    whole = weight + 0.5 * up @ down
+    for magnitude, norm in (
+        (torch.rand(4, 1), whole.norm(dim=1, keepdim=True)),
+        (torch.rand(1, 6), whole.norm(dim=0, keepdim=True)),
+    ):
+        by_hand = whole * magnitude / norm - weight
+        check(Change({**both, "magnitude": magnitude}, 0.5), by_hand)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.5])
+def test_oft_turns_the_outputs_block_by_block_and_keeps_their_norms(limit: float) -> None:
+    torch.manual_seed(1)
+    layer, blocks = nn.Linear(6, 4, bias=False), torch.randn(2, 2, 2)
+    turn = make_turn(blocks, limit)
+    for one, block in zip(turn, blocks, strict=True):
+        skew = block - block.T
+        if limit:
+            skew = skew * limit / (blocks - blocks.transpose(1, 2)).norm()
+        cayley = (torch.eye(2) + skew) @ torch.linalg.inv(torch.eye(2) - skew)
+        assert torch.allclose(one + torch.eye(2), cayley, atol=1e-5)
+    made = layer.weight + Change({"turn": turn}, 1.0).weight(layer)
+    assert torch.allclose(made[:2].norm(), layer.weight[:2].norm(), atol=1e-5)
+    rotation = torch.block_diag(*(one + torch.eye(2) for one in turn))
+    assert torch.allclose(made, rotation.T @ layer.weight, atol=1e-5)
+    scaled = Change({"turn": turn, "rescale": torch.full((4, 1), 2.0)}, 1.0).weight(layer)
+    assert torch.allclose(layer.weight + scaled, 2 * made, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [nn.GroupNorm(2, 4), nn.LayerNorm(4)], ids=["group", "layer"])
+def test_a_norms_weight_and_bias_change(layer: nn.Module) -> None:
+    torch.manual_seed(2)
+    values = torch.randn(3, 4, 4)
+    weight, bias = torch.randn(4), torch.randn(4)
+    change = Change({"w_norm": weight, "b_norm": bias}, 1.0)
+    assert change.fits(layer)
+    with torch.no_grad():
+        beside = layer(values) + change.added(layer, values)
+        layer.weight += weight
+        layer.bias += bias
+        assert torch.allclose(layer(values), beside, atol=1e-5)
+
+
+def test_a_dora_by_peft_acts_as_in_peft() -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    torch.manual_seed(3)
+    plain = nn.Sequential(nn.Linear(6, 4), nn.Conv2d(4, 5, 3, padding=1))
+    layers = [(plain[0], torch.randn(2, 6)), (plain[1], torch.randn(2, 4, 5, 5))]
+    config = LoraConfig(r=2, lora_alpha=3, target_modules=["0", "1"], use_dora=True)
+    with torch.no_grad():
+        before = [layer(values) for layer, values in layers]
+        theirs = inject_adapter_in_model(config, plain).eval()
+        state = theirs.state_dict()
+        for number, (layer, values) in enumerate(layers):
+            theirs[number].lora_B.default.weight.normal_()
+            magnitude = theirs[number].lora_magnitude_vector.default.weight
+            magnitude *= 1.5
+            change = Change(
+                {
+                    "down": state[f"{number}.lora_A.default.weight"],
+                    "up": state[f"{number}.lora_B.default.weight"],
+                    "magnitude": magnitude.flatten(),
+                },
+                1.5,
+            )
+            ours = before[number] + change.added(layer, values)
+            assert torch.allclose(ours, theirs[number](values), atol=1e-4)
 
 
 @pytest.fixture(scope="module")

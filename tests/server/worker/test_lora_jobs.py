@@ -281,3 +281,58 @@ def test_layers_without_a_place_are_left_out_and_told(another: Path) -> None:
         if isinstance(m, Progress)
     }
     assert any("1 of the" in note and "'ink'" in note for note in notes), notes
+
+
+def notes_of(engine: Engine, prompt: str) -> str:
+    messages = answers(engine, wanted(prompt))
+    return " ".join({m.note for m in messages if isinstance(m, Progress)})
+
+
+def test_what_a_file_holds_beside_its_loras_takes_part_or_is_told(another: Path) -> None:
+    """Norms and a bundled embedding act; a form that is not known here is said to be left out."""
+    from safetensors.torch import load_file, save_file
+
+    plain = load_file(another / "lora-ink.safetensors")
+    unet = parts_of(another)["unet"]
+    norms = {
+        f"lora_unet_{name.replace('.', '_')}.{role}": torch.randn(len(module.weight))
+        for name, module in unet.named_modules()
+        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm))
+        for role in ("w_norm", "b_norm")
+    }
+    encoders = [part for name, part in parts_of(another).items() if name != "unet"]
+    keys = ("clip_l", "clip_g") if len(encoders) == 2 else ("emb_params",)
+    rows = {
+        f"bundle_emb.mychar.{key}": torch.randn(2, part.config.hidden_size)
+        for key, part in zip(keys, encoders, strict=True)
+    }
+    end = ".lora_down.weight"
+    layer = next(n for n, m in unet.named_modules() if n.endswith("attn2.to_q"))
+    first = f"lora_unet_{layer.replace('.', '_')}"
+    assert f"{first}{end}" in plain
+    mixed = {key: value for key, value in plain.items() if not key.startswith(f"{first}.")}
+    boft = {f"{first}.oft_blocks": torch.randn(1, 2, 4, 4)}
+    unknown = {f"{first}.new_form.weight": torch.ones(2, 2)}
+    half = len(unet.get_submodule(layer).weight) // 2
+    oft = {f"{first}.oft_blocks": torch.randn(2, half, half)}
+    for name, tensors in {
+        "norms": {**plain, **norms},
+        "bundle": {**plain, **rows},
+        "without": mixed,
+        "boft": {**mixed, **boft},
+        "unknown": {**mixed, **unknown},
+        "oft": {**mixed, **oft},
+    }.items():
+        save_file(tensors, another / f"lora-{name}.safetensors")
+    engine = make_tiny_engine(another)
+    shown = {}
+    for name in ("ink", "norms", "bundle", "without", "boft", "unknown", "oft"):
+        words = f"mychar, a boat <lora:{name}:1>"
+        shown[name] = painted(engine, wanted(words)).tobytes()
+        told = notes_of(engine, words)
+        assert ("were left out" in told) == (name in ("boft", "unknown")), (name, told)
+    assert shown["without"] == shown["boft"] == shown["unknown"]
+    assert len({shown[name] for name in ("ink", "norms", "bundle", "without", "oft")}) == 5
+    (result,) = results(engine, wanted("mychar, a boat <lora:bundle:1>"))
+    assert [one["name"] for one in result.recipe["addons"]] == ["bundle", "mychar"]
+    assert "embedding" in refused(engine, prompt="embedding:mychar <lora:ink:1>").message
