@@ -33,6 +33,7 @@ class Desks(QtCore.QObject):
         if document == self._document:
             return
         self.keep()
+        self._panel.give_back()
         typed = self._panel.desk if self._document is None else Desk()
         self._document = document
         stored = None if document is None else document.annotation(desk.KEY)

@@ -28,6 +28,7 @@ def arrange(panel: Panel) -> QtWidgets.QScrollArea:
         panel.live.picture,
         panel.strip.look,
         panel.remarks,
+        panel.borrowed,
         panel.live_options,
         panel.source,
         panel.area,

@@ -211,7 +211,7 @@ class Docker(DockWidget):
                     return
 
     def _remember(self) -> None:
-        _write(_MEMORY, self.panel.memory.to_json())
+        _write(_MEMORY, self.panel.habits.to_json())
 
 
 def _is_canvas_only() -> bool:

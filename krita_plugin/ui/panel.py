@@ -28,6 +28,7 @@ from ..state import (
 )
 from .area import AreaGroup
 from .arrange import arrange
+from .borrowed import BorrowedRow
 from .chance import ChanceRow
 from .connection import ConnectionRow
 from .expand import ExpandRow
@@ -80,6 +81,7 @@ class Panel(QtWidgets.QWidget):
         self.install = InstallCard()
         self.prompts = PromptGroup()
         self.recipe = RecipeRow()
+        self.borrowed = BorrowedRow()
         self.strength = StrengthRow()
         self.expand = ExpandRow()
         self.press = PressRow()
@@ -125,6 +127,7 @@ class Panel(QtWidgets.QWidget):
         for changed in (self.area.changed, self.expand.changed):
             changed.connect(self._show_area)
         self.chance.changed.connect(self._remember)
+        self.borrowed.returned.connect(self.give_back)
 
     def minimumSizeHint(self) -> QtCore.QSize:
         return QtCore.QSize(200, super().minimumSizeHint().height())
@@ -258,7 +261,8 @@ class Panel(QtWidgets.QWidget):
         self._show_action()
 
     def show_recipe(self, action: str, settings: Settings) -> None:
-        """Fill every field as it was for an earlier picture."""
+        """Fill every field as it was for an earlier picture, until another one is open."""
+        self.borrowed.keep_own(self)
         self.prompts.prompt.setPlainText(settings.prompt)
         self.prompts.avoid.setPlainText(settings.negative)
         self.source.combo.choose(settings.paint_from)
@@ -276,6 +280,24 @@ class Panel(QtWidgets.QWidget):
         if action in ("fill", "refine_selection"):
             self._selection_action = action
         self._show_action()
+        self.borrowed.show_borrowed(self)
+
+    @property
+    def habits(self) -> Memory:
+        """The memory without what a recipe set."""
+        own = self.borrowed.own
+        return self.memory if own is None else replace(own.memory, prompts=self.memory.prompts)
+
+    def give_back(self) -> None:
+        """The fields are the painter's own again, not a recipe's."""
+        memory = self.borrowed.give_back(self)
+        if memory is None:
+            return
+        self.memory = replace(memory, prompts=self.memory.prompts)
+        self._choice = ""
+        self._selection_action = "fill"
+        self._show_action()
+        self.remembered.emit()
 
     def show_painting(self, is_painting: bool) -> None:
         self.is_painting = is_painting
@@ -322,6 +344,9 @@ class Panel(QtWidgets.QWidget):
         self._remember()
 
     def _remember(self) -> None:
+        if self.borrowed.own is not None:
+            self.borrowed.show_borrowed(self)
+            return  # a recipe's are not the painter's habits
         model, style = self.model.model, self.style_row.style
         self.memory = replace(
             self.memory,

@@ -23,6 +23,10 @@ def test_a_recipe_is_reopened_from_a_layer_that_was_moved(paint):
     choices(paint, "reopens_the_recipe_of_a_layer_that_was_moved")
 
 
+def test_what_reopening_set_is_said_and_goes_with_the_next_picture(paint):
+    choices(paint, "what_reopening_set_goes_with_the_next_picture")
+
+
 def test_the_white_of_an_enlarged_canvas_is_painted_over(paint):
     choices(paint, "expands_over_the_white_of_an_enlarged_canvas")
 

@@ -275,3 +275,33 @@ def works_by_keys_alone_without_the_docker():
     assert not paint.recipes_of(doc)
     assert kt.find("notice").text().startswith("2 recipes were removed")
     kt.click(kt.find("dismiss"))
+
+
+def what_reopening_set_goes_with_the_next_picture():
+    doc = yield from paint.picture()
+    yield from filled(doc)
+    yield kt.until(lambda: kt.find("reopen").isVisible(), 10, "the button")
+    paint.paint_from("auto")
+    kt.find("variants").setValue(2)
+    kt.click(kt.find("reopen"))
+    said, lock = kt.find("borrowed"), kt.find("seed_lock")
+    assert lock.isChecked()
+    assert kt.find("paint_from").currentText() == "Everything visible"
+    assert said.isVisible(), "nothing says that a recipe set them"
+    assert f"seed {kt.find('seed').text()} (locked)" in said.text(), said.text()
+    assert "paint from Everything visible" in said.text(), said.text()
+    other = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
+    yield kt.until(lambda: not said.isVisible(), 10, "the recipe to go")
+    assert not lock.isChecked()
+    assert kt.find("paint_from").currentData() == "auto"
+    assert kt.find("variants").value() == 2
+    assert kt.docker().panel.memory.paint_from == "auto"
+    other.setModified(False)
+    other.close()
+    yield kt.until(lambda: kt.find("reopen").isVisible(), 10, "the first picture")
+    kt.click(kt.find("reopen"))
+    assert lock.isChecked()
+    kt.find("borrowed_back").click()
+    assert not lock.isChecked()
+    assert not said.isVisible()
+    kt.find("variants").setValue(1)
