@@ -50,7 +50,7 @@ def make_plain_engine(models: Path) -> Any:
     from velatura.server.worker import engine
 
     if hasattr(engine, "quick_job"):
-        # Before accelerations had a switch: they were three choices that the engine imports.
+        # The first commit: three choices that the engine imports.
         from velatura.server.worker.incremental import Incremental
         from velatura.server.worker.passes import plain
 
@@ -59,6 +59,21 @@ def make_plain_engine(models: Path) -> Any:
         engine.quick_ends = lambda tiny: (
             [] if tiny is None else [Incremental(tiny.encoder), Incremental(tiny.decoder)]
         )
+    else:
+        from velatura.models.families.unet.call import plain
+        from velatura.server.worker.live.unet import model
+        from velatura.server.worker.runtime.unet.incremental import Incremental
+
+        for module in (engine, model):
+            for name, choice in {
+                "accelerate": lambda unet: plain(Incremental(unet)),
+                "accelerate_job": lambda unet: None,
+                "accelerate_ends": lambda tiny: (
+                    [] if tiny is None else [Incremental(tiny.encoder), Incremental(tiny.decoder)]
+                ),
+            }.items():
+                if hasattr(module, name):
+                    setattr(module, name, choice)
     library = Library([models], starter=models / "no-starter")
     return engine.Engine(library, torch.device("cpu"), torch.float32, "the twins' CPU")
 
