@@ -67,10 +67,11 @@ def make_lora(
     seed: int = 0,
     convolutions: bool = False,
     only: str | None = None,
+    rank_stabilised: bool = False,
 ) -> Path:
     """``form``: kohya, original (kohya's with the original names of the UNet), peft or diffusers (its
     older names); ``alpha``: None leaves it out. ``only`` parts of the model
-    whose names begin with it.
+    whose names begin with it. ``rank_stabilised``: as rsLoRA, which peft's form alone can say.
     """
     generator = torch.random.fork_rng(devices=[])
     tensors: dict[str, torch.Tensor] = {}
@@ -99,6 +100,7 @@ def make_lora(
                     f"{part}.r": rank,
                     f"{part}.lora_alpha": alpha,
                     f"{part}.target_modules": sorted(targets),
+                    f"{part}.use_rslora": rank_stabilised,
                 }
     metadata = {"lora_adapter_metadata": json.dumps(said)} if said else None
     path.parent.mkdir(parents=True, exist_ok=True)

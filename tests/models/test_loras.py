@@ -263,6 +263,28 @@ def test_merged_into_the_weights_it_acts_as_beside_them(folder: Path) -> None:
     assert not torch.allclose(merged, plain, atol=1e-2)
 
 
+def test_a_rank_stabilised_lora_is_scaled_by_the_root_of_its_rank(folder: Path) -> None:
+    # Kalajdzievski 2023: alpha / sqrt(rank), in place of alpha / rank.
+    parts, loras = parts_of(folder), {}
+    library = Library([], starter=folder)
+    loaded = library.load("tiny", "cpu", torch.float32, lambda *_: None)
+    for name, alpha, stabilised in (("rooted", 3.0, True), ("plain", 6.0, False)):
+        path = folder / f"lora-{name}.safetensors"
+        make_lora(path, parts, "peft", rank=4, alpha=alpha, rank_stabilised=stabilised)
+        (addon,) = [one for one in library.addons() if one.path == path]
+        loras[name] = load_lora(addon, loaded)
+        path.unlink()
+    inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32))
+    made = {}
+    with torch.no_grad():
+        plain = loaded.unet(*inputs).sample
+        for name, lora in loras.items():
+            with worn(loaded, [(lora, 1.0, 1.0)]):
+                made[name] = loaded.unet(*inputs).sample
+    assert torch.allclose(made["rooted"], made["plain"], atol=1e-5)
+    assert not torch.allclose(made["plain"], plain, atol=1e-2)
+
+
 def test_a_matrix_is_taken_where_the_model_has_a_convolution_of_one_pixel(folder: Path) -> None:
     library = Library([], starter=folder)
     loaded = library.load("tiny", "cpu", torch.float32, lambda *_: None)

@@ -277,3 +277,21 @@ def test_the_changed_rectangle_is_the_smallest():
             for y in range(found.y, found.bottom)
         ]
         assert cut(bytes(after), width, found) == b"".join(rows)
+
+
+def test_a_canvas_that_the_server_lost_is_sent_again_whatever_was_not_answered():
+    desk = Desk().open()
+    desk.policy.pen(True)
+    for number in range(MOST_UNANSWERED):
+        desk.dab(number, 0, 7)
+        desk.run(LOOK_EVERY)
+    assert desk.policy.next_look(desk.now) is None, "so many are on their way"
+    before = len(desk.sent)
+    desk.policy.key_frame(SECOND)
+    assert desk.policy.next_look(desk.now) is None, "another canvas's"
+    desk.policy.key_frame(FIRST)
+    assert not desk.policy.is_waiting
+    desk.run(LOOK_EVERY)
+    (frame,) = desk.sent[before:]
+    assert (frame.base, frame.picture.width, frame.picture.height) == (0, AREA.width, AREA.height)
+    assert desk.policy.is_waiting

@@ -160,6 +160,12 @@ ENTRY = {"width": 4, "height": 4, "format": "rgba8", "encoding": "raw", "bytes":
             zlib.compress(bytes(63)),
             "malformed",
         ),
+        # The right pixels, and something behind their stream.
+        (
+            {"encoding": "zlib", "bytes": len(zlib.compress(bytes(64))) + 1},
+            zlib.compress(bytes(64)) + b"\0",
+            "malformed",
+        ),
     ],
 )
 def test_a_picture_whose_sizes_do_not_add_up_is_refused(change, pixels, code):

@@ -68,6 +68,13 @@ def test_a_long_selection_is_sent_with_its_surroundings_not_as_a_strip():
     assert region.width <= 2 * region.height
 
 
+def test_a_strip_gets_context_until_one_side_is_twice_the_other():
+    wide = context_region(Size(8000, 8000), Rect(2000, 4000, 3000, 50), 1.0, 512, "tight")
+    assert (wide.width, wide.height) == (3600, 1800)
+    tall = context_region(Size(8000, 8000), Rect(4000, 2000, 50, 3000), 1.0, 512, "tight")
+    assert (tall.width, tall.height) == (1800, 3600)
+
+
 def test_a_selection_outside_the_canvas_is_refused():
     with pytest.raises(ValueError, match="outside the canvas"):
         context_region(Size(100, 100), Rect(200, 0, 5, 5), 1.0, 128)

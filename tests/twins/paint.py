@@ -80,7 +80,11 @@ def make_plain_engine(models: Path) -> Any:
 
 def make_live_canvas(settings: LiveOpen) -> Any:
     """What ``paint_live`` takes: it has ``apply(frame)``, ``change(settings)`` and ``sent()``."""
-    from velatura.server.worker.live_canvas import LiveCanvas
+    try:
+        from velatura.server.worker.live.canvas import LiveCanvas
+    except ImportError:
+        # The first commit.
+        from velatura.server.worker.live_canvas import LiveCanvas
 
     return LiveCanvas(settings)
 

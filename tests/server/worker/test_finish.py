@@ -66,6 +66,14 @@ def test_a_colour_bias_seen_around_the_hole_is_taken_back_inside() -> None:
     assert np.abs(matched - truth).max() < 0.002
 
 
+def test_of_a_great_difference_around_the_hole_only_a_biass_size_is_taken_back() -> None:
+    truth, mask = picture(), rectangle(96, 96, HERE).astype(np.float32) / 255
+    for shift in (0.5, -0.5):
+        matched = match_colour(truth + shift, truth, mask)
+        taken = (truth + shift - matched)[HERE.y : HERE.bottom, HERE.x : HERE.right]
+        np.testing.assert_allclose(taken, np.sign(shift) * 0.1, atol=1e-3)
+
+
 def test_the_autoencoders_colour_bias_comes_back_even_where_all_was_changed() -> None:
     truth = picture()
     lost = np.broadcast_to(
@@ -94,6 +102,15 @@ def test_colours_meet_at_the_edge_and_the_middle_stays() -> None:
     met = meet_edge(painted, truth, outside, plan_of())
     assert np.abs(met - truth)[HERE.y, HERE.x : HERE.right].mean() < 0.02
     assert np.abs(met - painted)[48, 48].max() < 0.001
+
+
+def test_colours_are_pulled_so_far_at_the_edge_and_no_farther() -> None:
+    truth, outside = picture(), 1 - rectangle(96, 96, HERE).astype(np.float32) / 255
+    for shift in (0.6, -0.6):
+        pulled = truth + shift - meet_edge(truth + shift, truth, outside, plan_of())
+        edge = pulled[HERE.y, HERE.x + 4 : HERE.right - 4] * np.sign(shift)
+        assert edge.max() <= 0.2 + 1e-6
+        assert edge.min() > 0.15
 
 
 def test_what_scaling_took_comes_back_where_nothing_was_changed() -> None:

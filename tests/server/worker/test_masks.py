@@ -91,6 +91,28 @@ def test_the_soft_edge_runs_inward_over_its_width() -> None:
     assert (row[31:69] == 255).all()
 
 
+def test_the_alpha_of_a_soft_edge_is_rounded_down() -> None:
+    selection = rectangle(100, 60, Rect(20, 10, 60, 40))
+    row = composite_mask(selection, ask(scenery(100, 60), selection, soft_edge=4), None)[30]
+    # 255 times 1/8, 3/8, 5/8 and 7/8.
+    assert row[20:25].tolist() == [31, 95, 159, 223, 255]
+
+
+def test_outside_the_band_the_model_is_free_of_nothing_and_inside_of_all_exactly() -> None:
+    # Blots all over: a running sum goes up and down many times before it comes to what is far away.
+    selection = np.zeros((256, 256), np.uint8)
+    rng = np.random.default_rng(0)
+    for x, y in rng.integers(8, 120, (60, 2)):
+        selection[y : y + 5, x : x + 5] = rng.integers(1, 255)
+    selection[150:200, 20:100] = 255
+    request = ask(scenery(256, 256), selection)
+    plan = make_plan(request, a_model(256, 256), Rect(8, 8, 117, 192))
+    mask = denoise_mask(selection, plan)
+    reach = 2 * (round(plan.grow + plan.feather) + 2)
+    assert (mask[:, 125 + reach :] == 0).all()
+    assert (mask[152:198, 22:98] == 1).all()
+
+
 def test_a_soft_edge_does_not_fade_at_the_canvas_edge_but_at_the_regions() -> None:
     everything = np.full((40, 40), 255, np.uint8)
     whole = ask(scenery(40, 40), soft_edge=8)

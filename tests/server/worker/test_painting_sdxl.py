@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import edit, make_sdxl
+from diffusers import UNet2DConditionModel
 from live_painting import Easel, opened
 from painting import ask, in_memory, make_tiny_engine, painted, scenery
 from velatura.models.library import Library
@@ -108,3 +109,24 @@ def test_inpainting_leaves_the_shared_autoencoder_in_its_precision(inpaint_folde
     below = scenery(SIDE, SIDE)
     painted(engine, ask(below, HARD))
     assert in_memory(engine).vae.dtype == torch.float32
+
+
+def test_each_tile_of_a_large_picture_is_told_as_a_picture_of_its_own_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the model was trained: height and width, nothing cut off, and the same again (Podell 2023).
+    tiles = 0
+    forward = UNet2DConditionModel.forward
+
+    def seen(unet, sample, *others, added_cond_kwargs, **more):
+        nonlocal tiles
+        height, width = (8 * side for side in sample.shape[-2:])
+        tiles += (height, width) == (SIDE, SIDE)
+        for told in added_cond_kwargs["time_ids"].tolist():
+            assert told == [height, width, 0, 0, height, width]
+        return forward(unet, sample, *others, added_cond_kwargs=added_cond_kwargs, **more)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", seen)
+    large = ask(scenery(144, 112), action="refine", strength=0.4, detail="full")
+    painted(make_tiny_engine(folder), large)
+    assert tiles >= 4

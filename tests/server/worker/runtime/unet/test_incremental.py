@@ -54,6 +54,20 @@ def test_a_change_is_painted_nearly_as_in_the_whole_and_its_surroundings_are_see
 
 
 @torch.no_grad()
+def test_by_number_a_norm_of_large_values_in_half_precision_does_not_overflow():
+    whole, rect = Rect(0, 0, 12, 10), Rect(3, 2, 6, 5)
+    # Their variance is beyond the largest number of half precision.
+    x = 1000 * torch.randn(1, 8, 10, 12, generator=torch.Generator().manual_seed(0))
+    net = torch.nn.Sequential(torch.nn.GroupNorm(2, 8))
+    expected = net(x)
+    net, x = net.half(), x.half()
+    memory, part = Memory(layers_of(net, x), whole), Incremental(net)
+    for asked in (whole, rect):
+        made = part(cut(x, asked), **memory.told_by_number(asked)[0])
+        assert torch.allclose(made.float(), cut(expected, asked), atol=1e-2)
+
+
+@torch.no_grad()
 def test_both_ways_to_tell_where_a_part_lies_paint_and_keep_the_same(unet):
     asked = given(unet, HEIGHT, WIDTH)
     run, memories = plain(Incremental(unet)), [memory_of(unet, asked) for _ in WAYS]
