@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -80,17 +80,63 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
     }
 )
 
+_LONGEST_SCHEDULE = 100_000
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
 # What a checkpoint's noise schedule is; all else in its scheduler config describes the sampler
-# that its maker happened to save, and the painter chooses that here.
-_NOISE_SCHEDULE = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "prediction_type",
-    "rescale_betas_zero_snr",
-)
+# that its maker happened to save, and the painter chooses that here. Name -> (whether a value can be
+# true, what is allowed).
+_ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "num_train_timesteps": (
+        lambda value: isinstance(value, int) and _is_number(value, 1, _LONGEST_SCHEDULE),
+        f"a whole number from 1 to {_LONGEST_SCHEDULE}",
+    ),
+    "beta_start": (lambda value: _is_number(value, 1e-9, 0.999), "a number between 0 and 1"),
+    "beta_end": (lambda value: _is_number(value, 1e-9, 0.999), "a number between 0 and 1"),
+    "beta_schedule": (
+        lambda value: value in ("linear", "scaled_linear", "squaredcos_cap_v2"),
+        "linear, scaled_linear or squaredcos_cap_v2",
+    ),
+    "trained_betas": (
+        lambda value: (
+            value is None
+            or (
+                isinstance(value, (list, tuple))
+                and 1 <= len(value) <= _LONGEST_SCHEDULE
+                and all(_is_number(one, 1e-9, 0.999) for one in value)
+            )
+        ),
+        "a list of numbers between 0 and 1",
+    ),
+    "prediction_type": (
+        lambda value: value in ("epsilon", "sample", "v_prediction"),
+        "epsilon, sample or v_prediction",
+    ),
+    "rescale_betas_zero_snr": (lambda value: isinstance(value, bool), "true or false"),
+}
+
+
+def _noise_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a model's scheduler config that it was trained with.
+
+    Raises ModelError (``unsupported``) for a value that no model can have.
+    """
+    schedule = {name: config[name] for name in _ALLOWED if name in config}
+    for name, value in schedule.items():
+        fits, allowed = _ALLOWED[name]
+        if not fits(value):
+            sentence = Sentence(
+                "This model's scheduler config cannot be right: {name} must be {allowed}, not {value}.",
+                name=name,
+                allowed=allowed,
+                value=f"{value!r:.60}",
+            )
+            raise ModelError("unsupported", sentence, field="model")
+    return schedule
 
 
 def make_scheduler(
@@ -101,7 +147,8 @@ def make_scheduler(
     ``config`` is a model's scheduler config; its noise schedule and prediction type are kept.
     ``trailing``: the model was trained for a few steps that begin at the very last training step;
     a schedule of another name is kept.
-    Raises ModelError (``unsupported``) for a name that is not in SAMPLERS.
+    Raises ModelError (``unsupported``) for a name that is not in SAMPLERS, and for a config whose
+    numbers no model can have.
     """
     if sampler not in SAMPLERS:
         names = ", ".join(SAMPLERS)
@@ -114,7 +161,7 @@ def make_scheduler(
     import diffusers
 
     chosen = SAMPLERS[sampler]
-    schedule = {name: config[name] for name in _NOISE_SCHEDULE if name in config}
+    schedule = _noise_schedule(config)
     # Stable Diffusion's pipelines insist on this offset; only "leading" schedules look at it.
     options = {"steps_offset": 1, **chosen.options}
     if trailing and not options.keys() & _SPACED:

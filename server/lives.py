@@ -24,11 +24,15 @@ class Forward:
 
 @dataclass
 class _Live:
-    """``session`` is None when nobody listens any more; ``opened`` until the worker is told."""
+    """``session`` is None when nobody listens any more; ``opened`` until the worker is told.
+
+    revision: the greatest of its frames.
+    """
 
     session: str | None
     opened: m.LiveOpen | None
     closing: bool = False
+    revision: int = 0
 
 
 class Lives:
@@ -73,9 +77,16 @@ class Lives:
         return [Forward(message)] if self._ready else []
 
     def change(self, session: str, message: Change) -> list[Forward | Tell]:
+        """A frame whose revision goes back is left out, and the canvas stays as it is."""
         live = self._lives.get(message.job)
         if live is None or live.session != session or live.closing:
             return []
+        if isinstance(message, m.LiveFrame):
+            if message.revision <= live.revision:
+                sentence = f"revision must grow: {live.revision} was there already."
+                error = m.Error(code="invalid_field", message=sentence, field="revision")
+                return [Tell(session, error)]
+            live.revision = message.revision
         if live.opened is None:
             return [Forward(message)]
         if isinstance(message, m.LiveSettings):

@@ -6,6 +6,8 @@ segmentations have their published colours; "tile" and "inpaint" show the pictur
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,22 @@ _LEAST_SIDE, _SHORTEST = 8, 1 / 12
 _SOFTER = 8
 
 
+# Rows that are smoothed at once: between them a cancel takes effect.
+_BAND = 512
+Check = Callable[[], None]
+
+
+def _go_on() -> None:
+    pass
+
+
 def control_map(
-    kind: str, picture: Picture, *, derived: bool, annotate: Draw | None = None
+    kind: str,
+    picture: Picture,
+    *,
+    derived: bool,
+    annotate: Draw | None = None,
+    check: Check = _go_on,
 ) -> Picture:
     """The control map of ``kind`` (of the protocol's CONTROL_KINDS): (H, W, 3) uint8.
 
@@ -38,6 +54,7 @@ def control_map(
     derived   True: make the map from a picture. False: ``picture`` is the painter's guide or a map;
               its transparency is removed and lines become white on black, whichever way they are.
     annotate  a trained detector for this kind, where there is one
+    check     called now and then while a map is derived; what it raises ends that
 
     Raises ModelError (``missing_weights``) when a map of this kind cannot be derived without one.
     """
@@ -65,7 +82,7 @@ def control_map(
             ),
             field="controls",
         )
-    return _rgb(_ANNOTATORS[kind](seen))
+    return _rgb(_ANNOTATORS[kind](seen, check))
 
 
 def _rgb(plane: Picture) -> Picture:
@@ -141,30 +158,42 @@ def _unit(picture: Picture) -> float:
     return max(min(picture.shape[:2]) / _ANNOTATOR_SIDE, 0.25)
 
 
-def _blur(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    return cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+def _blur(plane: NDArray[np.float32], sigma: float, check: Check) -> NDArray[np.float32]:
+    """Smooth (H, W) or (H, W, C) with a Gaussian of ``sigma`` pixels, a band of rows after another."""
+    # cv2 cuts the Gaussian of floats off at four sigma.
+    halo = int(4 * sigma) + 2
+    rows, step = len(plane), max(_BAND, 2 * halo)
+    smooth = np.empty_like(plane)
+    for top in range(0, rows, step):
+        check()
+        bottom, above = min(rows, top + step), max(0, top - halo)
+        band = plane[above : min(rows, bottom + halo)]
+        done = cv2.GaussianBlur(band, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+        smooth[top:bottom] = done[top - above : bottom - above]
+    return smooth
 
 
-def _canny(picture: Picture) -> Picture:
+def _canny(picture: Picture, check: Check) -> Picture:
     """Canny 1986 on the strongest colour channel, with the public annotator's thresholds."""
     return cv2.Canny(picture, 100, 200)
 
 
-def _gradient(picture: Picture, sigma: float) -> _Plane:
+def _gradient(picture: Picture, sigma: float, check: Check) -> _Plane:
     """Gradient magnitude at scale ``sigma`` pixels, the strongest of the L*a*b* channels.
 
     A step from black to white is about 1.
     """
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) / 100
-    smooth = _blur(lab, sigma)
+    smooth = _blur(lab, sigma, check)
     # Scharr's weights add up to 32; a blurred step rises by 1 / (sigma sqrt(2 pi)) per pixel.
     scale = sigma * np.sqrt(2 * np.pi) / 32
+    check()
     across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0) * scale
     down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1) * scale
     return np.hypot(across, down).max(axis=2)
 
 
-def _line(picture: Picture) -> Picture:
+def _line(picture: Picture, check: Check) -> Picture:
     """Thin lines of varied strength along dark strokes and the borders of areas.
 
     Strokes by a difference of Gaussians with a soft threshold (Winnemoeller et al. 2012, XDoG),
@@ -173,24 +202,24 @@ def _line(picture: Picture) -> Picture:
     unit = _unit(picture)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     fine = max(3.0 * unit, 1.0)
-    strokes = _blur(grey, 1.6 * fine) - _blur(grey, fine)
-    borders = _thin(_gradient(picture, max(3.0 * unit, 1.2)))
-    borders = _blur(borders, 0.5)
+    strokes = _blur(grey, 1.6 * fine, check) - _blur(grey, fine, check)
+    borders = _thin(_gradient(picture, max(3.0 * unit, 1.2), check))
+    borders = _blur(borders, 0.5, check)
     drawn = np.maximum(np.tanh(12 * (strokes - 0.04)), np.tanh(5 * (borders - 0.06)))
     return _to_bytes(np.maximum(drawn, 0))
 
 
-def _soft_edge(picture: Picture) -> Picture:
+def _soft_edge(picture: Picture, check: Check) -> Picture:
     """Soft wide edges like those of HED (Xie & Tu 2015), from gradients at three scales."""
     unit = _unit(picture)
-    edges = sum(_gradient(picture, max(sigma * unit, 0.7)) for sigma in (1.5, 3.0, 6.0)) / 3
+    edges = sum(_gradient(picture, max(sigma * unit, 0.7), check) for sigma in (1.5, 3.0, 6.0)) / 3
     return _to_bytes(np.minimum(2 * np.asarray(edges, np.float32), 1))
 
 
-def _scribble(picture: Picture) -> Picture:
+def _scribble(picture: Picture, check: Check) -> Picture:
     """Few thick strokes of one tone along the strongest edges."""
     unit = _unit(picture)
-    ridges = _thin(_gradient(picture, max(3.0 * unit, 1.0)))
+    ridges = _thin(_gradient(picture, max(3.0 * unit, 1.0), check))
     strong, weak = ridges > 0.20, (ridges > 0.07).astype(np.uint8)
     # Hysteresis: a weak edge counts where it continues a strong one; specks do not.
     _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
@@ -214,12 +243,13 @@ def _to_bytes(plane: _Plane) -> Picture:
     return np.round(plane * 255).astype(np.uint8)
 
 
-def _straight(picture: Picture) -> Picture:
+def _straight(picture: Picture, check: Check) -> Picture:
     """Straight segments that are not short (von Gioi et al. 2012, LSD), one pixel wide."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     drawn = np.zeros_like(grey)
     if min(grey.shape) < _LEAST_SIDE:
         return drawn
+    check()
     segments = cv2.createLineSegmentDetector().detect(grey)[0]
     least = _SHORTEST * min(grey.shape)
     for x, y, right, bottom in [] if segments is None else segments.reshape(-1, 4):

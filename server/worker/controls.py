@@ -43,7 +43,13 @@ class ControlsInMemory:
 
         return self._get(NET, kind, files, dtype, load)
 
-    def map(self, kind: str, picture: np.ndarray, derived: bool) -> np.ndarray:
+    def map(
+        self,
+        kind: str,
+        picture: np.ndarray,
+        derived: bool,
+        check: Callable[[], None] = lambda: None,
+    ) -> np.ndarray:
         """What control_map makes of ``picture``, by trained weights where there are any."""
         there = self._library.annotators() if derived else {}
         one = find_annotator(kind, there)
@@ -60,7 +66,7 @@ class ControlsInMemory:
                     torch.float32,
                     lambda: load_annotator(one, there, self._device),
                 )
-            return control_map(kind, picture, derived=derived, annotate=annotate)
+            return control_map(kind, picture, derived=derived, annotate=annotate, check=check)
 
         content = hashlib.sha256(picture.tobytes()).digest()
         drawn: np.ndarray = self._maps.get((kind, derived, stamps, picture.shape, content), make)

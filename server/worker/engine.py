@@ -252,9 +252,12 @@ class Engine:
         paint(request, plan, scene, prompts, tools, report, emit)
 
     def _annotate(self, request: Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
-        drawn = self._controls.map(request.kind, to_array(request.picture), True)
-        if cancelled():
-            raise Cancelled
+        def check() -> None:
+            if cancelled():
+                raise Cancelled
+
+        drawn = self._controls.map(request.kind, to_array(request.picture), True, check)
+        check()
         grey = (drawn == drawn[..., :1]).all()
         picture = drawn[..., 0] if grey else np.dstack([drawn, np.full_like(drawn[..., 0], 255)])
         emit(ControlMap(job=request.job, kind=request.kind, picture=to_image(picture)))

@@ -103,3 +103,32 @@ def test_an_unknown_sampler_gets_the_list_of_those_that_there_are(name):
 def test_the_table_is_read_without_torch():
     code = "import sys, velatura.models.samplers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("beta_start", "0.00085"),
+        ("beta_start", 0),
+        ("beta_end", float("nan")),
+        ("beta_end", 1e300),
+        ("beta_schedule", "cosine-ish"),
+        ("beta_schedule", ["linear"]),
+        ("num_train_timesteps", 0),
+        ("num_train_timesteps", 10**4000),
+        ("num_train_timesteps", 999.5),
+        ("num_train_timesteps", True),
+        ("trained_betas", []),
+        ("trained_betas", [0.1, "x"]),
+        ("trained_betas", {"a": 1}),
+        ("prediction_type", "guess"),
+        ("prediction_type", None),
+        ("rescale_betas_zero_snr", "yes"),
+    ],
+)
+def test_a_scheduler_config_that_cannot_be_right_is_told_with_its_field(name, value):
+    with pytest.raises(ModelError) as refused:
+        make_scheduler("Euler a", {name: value})
+    assert refused.value.code == "unsupported"
+    assert f"{name} must be" in refused.value.message
+    assert len(refused.value.message) < 300

@@ -103,6 +103,21 @@ def test_a_wrong_base_is_answered_by_a_key_frame_and_the_canvas_goes_on(client):
     canvas.close()
 
 
+def test_a_revision_that_goes_back_is_refused_and_the_canvas_goes_on(client):
+    canvas = Canvas(client)
+    canvas.until(canvas.key(0))
+    canvas.until(canvas.frame(100))
+    for revision in (1, 2):
+        canvas.revision = revision - 1
+        canvas.frame(200, base=0)
+        refused = wait_for(client, lambda e: isinstance(e, m.Error))
+        assert (refused.code, refused.field, refused.job) == ("invalid_field", "revision", None)
+    canvas.revision = 2
+    canvas.until(canvas.frame(50))
+    assert canvas.pixel(0, 0) == 205
+    canvas.close()
+
+
 def test_newest_wins_and_no_part_is_lost(client):
     canvas = Canvas(client, "slow=20")
     canvas.until(canvas.key(0))

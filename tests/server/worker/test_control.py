@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from velatura.models.errors import ModelError
 from velatura.protocol.messages import CONTROL_KINDS
+from velatura.server.worker import control
 from velatura.server.worker.control import control_map
 
 LINES = ("canny", "line", "scribble", "soft_edge")
@@ -240,3 +241,33 @@ def test_a_map_that_needs_trained_weights_says_what_to_get_and_what_works_withou
     assert f"A {kind} map" in caught.value.message
     assert "annotators/" in caught.value.message
     assert "Without weights: canny, line, soft_edge, scribble, straight" in caught.value.message
+
+
+@pytest.mark.parametrize("shape", [(700, 90), (1300, 64, 3), (512, 40), (30, 1200)])
+@pytest.mark.parametrize("sigma", [0.5, 1.6, 9.0, 77.0])
+def test_smoothing_in_bands_is_smoothing_the_whole(shape, sigma):
+    plane = np.random.default_rng(3).random(shape, np.float32)
+    whole = cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    assert np.abs(control._blur(plane, sigma, lambda: None) - whole).max() < 1e-6
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["line", "scribble", "soft_edge", "straight"])
+def test_a_map_is_given_up_where_it_is_asked_to_and_asks_often(kind):
+    """At 8192 x 8192 each of these takes most of a minute: no cancel may wait for it."""
+    picture = np.full((2048, 64, 3), 200, np.uint8)
+    asked = []
+    control_map(kind, picture, derived=True, check=lambda: asked.append(1))
+    bands = 1 if kind == "straight" else 2048 // 512
+    assert len(asked) >= bands
+
+    def stop() -> None:
+        asked.append(2)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        control_map(kind, picture, derived=True, check=stop)
+    assert asked.count(2) == 1
