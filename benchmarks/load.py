@@ -237,7 +237,7 @@ def switches() -> dict[str, Any]:
         for name in ("first", "second"):
             shutil.copytree(STARTER, Path(folder) / name, ignore=shutil.ignore_patterns("recipe"))
         library = Library([Path(folder)], starter=Path(folder) / "none")
-        weight = library.weight("first").numbers * choose_device()[1].itemsize
+        weight = library.snapshot().entry("first").weight.numbers * choose_device()[1].itemsize
         engine = _engine(library, round(1.5 * weight))
         before, held = _held(), []
         for number in range(_SWITCHES):

@@ -8,6 +8,7 @@ from pathlib import Path
 from velatura.models import loras
 from velatura.models.items import Item
 from velatura.models.places import EMBEDDING, LORA
+from velatura.models.weights import FileStamp, stamp_of
 
 WORDS = {LORA: "LoRA", EMBEDDING: "embedding"}
 _FAMILY_WORDS = {
@@ -23,7 +24,7 @@ class AddOn:
 
     text_width  width of the text embeddings of the models that it fits
     reason      why it cannot be used, or none
-    stamp       size in bytes and time of the file
+    stamp       stays the same while the file does
     aliases     other names that the file itself says it has
     bundled     the textual inversions that a LoRA's file holds, which are known where it is named
     """
@@ -31,7 +32,7 @@ class AddOn:
     item: Item
     text_width: int
     reason: str
-    stamp: tuple[int, int]
+    stamp: FileStamp
     aliases: tuple[str, ...] = ()
     bundled: tuple[AddOn, ...] = ()
 
@@ -46,6 +47,19 @@ class AddOn:
     @property
     def path(self) -> Path:
         return self.item.path
+
+    @property
+    def size(self) -> int:
+        """Bytes of its file."""
+        return self.stamp[1]
+
+    @property
+    def changed(self) -> bool:
+        """Whether its file is another than the one that was seen."""
+        try:
+            return stamp_of(self.path) != self.stamp
+        except OSError:
+            return True
 
     def fits(self, text_width: int) -> bool:
         """Whether a model with text embeddings of ``text_width`` can use it."""

@@ -231,7 +231,7 @@ def _are_copies(addons: Sequence[AddOn]) -> bool:
     first, *rest = addons
     try:
         return all(
-            one.stamp[0] == first.stamp[0] and filecmp.cmp(first.path, one.path, shallow=False)
+            one.size == first.size and filecmp.cmp(first.path, one.path, shallow=False)
             for one in rest
         )
     except OSError:

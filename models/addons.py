@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from velatura.models import embeddings, loras
@@ -14,28 +12,24 @@ from velatura.models.addon_names import AddOns
 from velatura.models.errors import ModelError
 from velatura.models.items import Item
 from velatura.models.places import EMBEDDING
-
-_LARGEST_HEADER = 16 * 2**20
-
-_Key = tuple[str, Path, int, int]
+from velatura.models.weights import FileStamp, read_header, stamp_of
 
 
 class AddOnReader:
     """Reads each file's header once for as long as its size and time stay the same."""
 
     def __init__(self) -> None:
-        self._known: dict[_Key, AddOn] = {}
+        self._known: dict[tuple[str, FileStamp], AddOn] = {}
 
     def read(self, items: Iterable[Item]) -> AddOns:
         """Read what ``items``, of the two kinds, are; with its reason what cannot be used."""
-        known: dict[_Key, AddOn] = {}
+        known: dict[tuple[str, FileStamp], AddOn] = {}
         for item in items:
             try:
-                status = item.path.stat()
+                stamp = stamp_of(item.path)
             except OSError:
                 continue
-            stamp = (status.st_size, status.st_mtime_ns)
-            key = (item.kind, item.path, *stamp)
+            key = (item.kind, stamp)
             before = self._known.get(key)
             same = before is not None and before.item == item
             known[key] = before if before and same else _look(item, stamp)
@@ -43,31 +37,15 @@ class AddOnReader:
         return AddOns(known.values())
 
 
-def read_tensors(path: Path) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]:
-    """(tensors, metadata) of a safetensors header, unchecked: what is loaded is checked then.
-
-    Raises ModelError (``unsupported``) when the file has no such header.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= _LARGEST_HEADER:
-                raise ValueError(length)
-            header = json.loads(file.read(length))
-        metadata = header.pop("__metadata__", None) or {}
-        return header, {str(key): str(value) for key, value in metadata.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelError("unsupported", "it is broken: get the file again.") from error
-
-
-def _look(item: Item, stamp: tuple[int, int]) -> AddOn:
+def _look(item: Item, stamp: FileStamp) -> AddOn:
     """Tell from its header what one file fits, or why it cannot be used."""
     try:
         if item.reason:
             raise ModelError("unsupported", item.reason)
         if not item.path.is_file():
             raise ModelError("unsupported", "it is a folder: put the file itself there.")
-        tensors, metadata = read_tensors(item.path)
+        header = read_header(item.path)
+        tensors, metadata = header.tensors, header.metadata
         if item.kind == EMBEDDING:
             width, aliases = embeddings.find_width(tensors), embeddings.find_aliases(tensors)
             return AddOn(item, width, "", stamp, aliases)
@@ -80,7 +58,7 @@ def _look(item: Item, stamp: tuple[int, int]) -> AddOn:
 
 
 def _bundled(
-    item: Item, tensors: Mapping[str, Mapping[str, Any]], stamp: tuple[int, int]
+    item: Item, tensors: Mapping[str, Mapping[str, Any]], stamp: FileStamp
 ) -> Iterator[AddOn]:
     """Tell what the textual inversions in a LoRA's file fit, each by its own name."""
     for name, own in embeddings.bundled(tensors).items():

@@ -15,6 +15,9 @@ from velatura.models.places import CHECKPOINT, Folder, Place, is_kind_folder, sn
 from velatura.models.weights import PICKLES
 
 SINGLE = ".safetensors"
+# (path, size, time of the content, time of whatever changed last) of one file.
+Stamp = tuple[str, int, int, int]
+_MATTERS = frozenset({".json", SINGLE, *PICKLES})
 _DEEPEST = 4
 # More than any painter has; a folder that was named by mistake must not stop the server.
 _MOST = 100_000
@@ -63,8 +66,8 @@ def pick(items: Iterable[Item], name: str) -> Item | None:
     return None
 
 
-def stamps(place: Place) -> tuple[tuple[str, int, int], ...]:
-    """(path, size, time) of what ``place`` is made of: the same while nothing changes."""
+def stamps(place: Place) -> tuple[Stamp, ...]:
+    """Those of what ``place`` is made of: the same while nothing changes."""
     if place.hub:
         folders = [folder for _, folder in snapshots(place.path)]
     elif place.flat:
@@ -74,19 +77,19 @@ def stamps(place: Place) -> tuple[tuple[str, int, int], ...]:
     return tuple(islice((one for f in folders for one in stamps_in(f, _DEEPEST)), _MOST))
 
 
-def stamps_in(folder: Path, depth: int) -> Iterator[tuple[str, int, int]]:
-    """(path, size, time) of what matters in ``folder``, ``depth`` folders deep."""
+def stamps_in(folder: Path, depth: int) -> Iterator[Stamp]:
+    """Those of what matters in ``folder``, ``depth`` folders deep; a folder's size is -1."""
     for child in _scan(folder):
         try:
-            status = child.stat()
-        except OSError:
+            if child.is_dir():
+                yield child.path, -1, 0, 0
+                if depth > 1:
+                    yield from stamps_in(Path(child.path), depth - 1)
+            elif os.path.splitext(child.name)[1].lower() in _MATTERS:
+                status = child.stat()
+                yield child.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        except OSError:  # gone meanwhile, or a link to itself
             continue
-        if _is_folder(child):
-            yield child.path, 0, 0
-            if depth > 1:
-                yield from stamps_in(Path(child.path), depth - 1)
-        elif Path(child.name).suffix.lower() in {".json", SINGLE, *PICKLES}:
-            yield child.path, status.st_size, status.st_mtime_ns
 
 
 def leads_out(path: Path, roots: Iterable[Path]) -> bool:

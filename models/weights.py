@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,12 @@ _BITS = {
 # Python's own names of the floats that it can read.
 _CODES = {"F16": "e", "F32": "f"}
 
+LARGEST_HEADER = 16 * 2**20
+_MOST_DIGITS = 20
+_MOST_DIMENSIONS = 16
+_LARGEST_SIZE = 2**48
+FileStamp = tuple[Path, int, int, int]
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -48,6 +56,21 @@ class Weights:
     variant: str | None
 
 
+def parse_json(text: bytes) -> Any:
+    """The value that ``text`` spells. ValueError also for a whole number of more than 20 digits.
+
+    No model holds one, and arithmetic with it takes minutes. Infinity stays: schedulers' own
+    configs have it.
+    """
+    return json.loads(text, parse_int=_bounded)
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
 def read_json(path: Path, *, largest: int = 16 * 2**20) -> dict[str, Any]:
     """The JSON object in ``path``; ModelError when it is none or takes more than ``largest`` bytes."""
     try:
@@ -55,7 +78,7 @@ def read_json(path: Path, *, largest: int = 16 * 2**20) -> dict[str, Any]:
             text = file.read(largest + 1)
         if len(text) > largest:
             raise ModelError("unsupported", f"{path.name} is too large: at most {largest} bytes.")
-        value = json.loads(text)
+        value = parse_json(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             "unsupported", f"{path.parent.name}/{path.name} is not readable JSON: get it again."
@@ -95,10 +118,13 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return find_weights(path).files if path.is_dir() else (path,)
 
 
-def stamp_of(path: Path) -> tuple[Path, int, int]:
-    """What stays the same while the file at ``path`` does."""
+def stamp_of(path: Path) -> FileStamp:
+    """(path, size, time of the content, time of whatever changed last) of one file.
+
+    The last tells where a file was put in another's place with its size and its time.
+    """
     status = path.stat()
-    return path, status.st_size, status.st_mtime_ns
+    return path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def find_pickle(folder: Path) -> str | None:
@@ -129,19 +155,9 @@ def _shards(index: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def check_safetensors(path: Path, *, largest_header: int = 16 * 2**20) -> None:
-    """Check that ``path`` is a whole safetensors file, reading its header only.
-
-    Raises ModelError (``unsupported``) for a header beyond ``largest_header`` bytes, a file that
-    ends early or goes on, and tensors that overlap, leave gaps or do not fit their shapes.
-    Source: the format's specification in the safetensors repository.
-    """
-    reason = _fault(path, largest_header)
-    if reason:
-        raise ModelError(
-            "unsupported",
-            f"{path.parent.name}/{path.name} is broken ({reason}): get the file again.",
-        )
+def check_safetensors(path: Path, *, largest_header: int = LARGEST_HEADER) -> None:
+    """Check that ``path`` is a whole safetensors file; raises ModelError as ``read_header`` does."""
+    read_header(path, largest_header=largest_header)
 
 
 @dataclass(frozen=True)
@@ -188,50 +204,68 @@ class Header:
         return list(struct.unpack(f"<{count}{code}", content))
 
 
-def read_header(path: Path) -> Header:
-    """The header of a safetensors file; raises ModelError as ``check_safetensors`` does."""
-    check_safetensors(path)
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        tensors = json.loads(file.read(length))
-    metadata = tensors.pop("__metadata__", None)
-    words = metadata if isinstance(metadata, dict) else {}
+def read_header(path: Path, *, largest_header: int = LARGEST_HEADER) -> Header:
+    """Read the header of a safetensors file and check that the file is whole.
+
+    Raises ModelError (``unsupported``) for a header beyond ``largest_header`` bytes, a file that
+    ends early or goes on, and tensors that overlap, leave gaps or do not fit their shapes; OSError
+    where it cannot be read. Source: the format's specification in the safetensors repository.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise _Broken("it ends early")
+            if length > largest_header:
+                raise _Broken(f"its header is larger than {largest_header} bytes")
+            tensors = _parse_header(file.read(length))
+        words = tensors.pop("__metadata__", None)
+        _check_spans(tensors, size - 8 - length)
+    except _Broken as fault:
+        raise ModelError(
+            "unsupported",
+            f"{path.parent.name}/{path.name} is broken ({fault}): get the file again.",
+        ) from fault
+    words = words if isinstance(words, dict) else {}
     return Header(path, tensors, {str(k): str(v) for k, v in words.items()}, length)
 
 
-def _fault(path: Path, largest_header: int) -> str | None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            return "it ends early"
-        if length > largest_header:
-            return f"its header is larger than {largest_header} bytes"
-        try:
-            header = json.loads(file.read(length))
-        except (ValueError, RecursionError):
-            return "its header is not JSON"
-    if not isinstance(header, dict):
-        return "its header is not an object"
-    header.pop("__metadata__", None)
+class _Broken(Exception):
+    """Why a file is no safetensors file."""
+
+
+def _parse_header(text: bytes) -> dict[str, Any]:
     try:
-        spans = sorted(_span(tensor) for tensor in header.values())
-    except (KeyError, TypeError, ValueError):
-        return "its header describes a tensor wrongly"
+        header = parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise _Broken("its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise _Broken("its header is not an object")
+    return header
+
+
+def _check_spans(tensors: Mapping[str, Any], content: int) -> None:
+    """Check that the tensors fill ``content`` bytes without gaps."""
+    try:
+        spans = sorted(_span(tensor, content) for tensor in tensors.values())
+    except (KeyError, TypeError, ValueError) as error:
+        raise _Broken("its header describes a tensor wrongly") from error
     end = 0
     for start, stop in spans:
         if start != end:
-            return "its tensors overlap or leave gaps"
+            raise _Broken("its tensors overlap or leave gaps")
         end = stop
-    if end != size - 8 - length:
-        return "it ends early" if end > size - 8 - length else "it goes on after its last tensor"
-    return None
+    if end != content:
+        raise _Broken("it ends early" if end > content else "it goes on after its last tensor")
 
 
-def _span(tensor: dict[str, Any]) -> tuple[int, int]:
+def _span(tensor: Mapping[str, Any], content: int) -> tuple[int, int]:
     start, stop = tensor["data_offsets"]
     shape, bits = tensor["shape"], _BITS[tensor["dtype"]]
-    if not all(type(n) is int and n >= 0 for n in (start, stop, *shape)):
+    if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
+        raise ValueError("a shape is no list of sizes")
+    if not all(type(n) is int and 0 <= n <= _LARGEST_SIZE for n in (start, stop, *shape)):
         raise ValueError("a size is not a whole number")
     if 8 * (stop - start) != bits * math.prod(shape):
         raise ValueError("the bytes do not fit the shape")
@@ -242,7 +276,8 @@ class Digests:
     """SHA-256 of weight files, each read once for as long as its size and time stay the same."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, int, int], bytes] = {}
+        self._known: dict[FileStamp, bytes] = {}
+        self._thread = ThreadPoolExecutor(1, "digest")
 
     def of(self, files: Iterable[Path]) -> str:
         """The first 16 hex digits over the contents of ``files``, in their order.
@@ -253,6 +288,10 @@ class Digests:
         for path in files:
             total.update(self._one(path))
         return total.hexdigest()[:16]
+
+    def later(self, files: Iterable[Path]) -> Callable[[], str]:
+        """Begin to compute the same beside other work; the result waits for it."""
+        return self._thread.submit(self.of, tuple(files)).result
 
     def _one(self, path: Path) -> bytes:
         key = stamp_of(path)

@@ -18,7 +18,7 @@ from .settings import model_folders
 from .words import fail, printable, say
 
 if TYPE_CHECKING:
-    from velatura.models.library import Library
+    from velatura.models.snapshot import Entry, Snapshot
 
 # Each verb imports the library when it runs: ``serve`` must be quick.
 _GB = 10**9
@@ -50,14 +50,14 @@ def add(
         fail(f"{path} is not there: check the spelling.")
     from velatura.models.library import Library
 
-    library = Library([path], starter=folder / "none")
-    counts = {kind: len(library.items(kind)) for kind in (CHECKPOINT, *_NAMES)}
+    seen = Library([path], starter=folder / "none").snapshot()
+    counts = {kind: len(seen.of_kind(kind)) for kind in (CHECKPOINT, *_NAMES)}
     try:
         write_model_folders(folder, dict.fromkeys((*known, path)))
     except LocalError as error:
         fail(f"{path} cannot be added: {error.message}")
     what = ", ".join(f"{counts[kind]} {name}" for kind, name in _NAMES.items() if counts[kind])
-    models = len(library.models())
+    models = len(seen.models)
     say(
         f"{path} is read as {_label(path)}: {models} of {counts[CHECKPOINT]} models can paint"
         + (f"; {what}" if what else "")
@@ -82,9 +82,9 @@ def list_models() -> None:
     from velatura.models.styles import SHIPPED, Styles
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    library = _library()
+    seen = _look()
     table = Table("Model", "Family", "Native", "Guides", "Sampler", "Steps", box=None)
-    for model in ask_catalogue() or library.models():
+    for model in ask_catalogue() or seen.models:
         row = (
             model.name,
             model.family,
@@ -96,11 +96,11 @@ def list_models() -> None:
         table.add_row(*map(printable, row))
     console.print(table)
     for kind, name in _NAMES.items():
-        usable = [item.name for item in library.items(kind) if not item.reason]
+        usable = [item.name for item in seen.of_kind(kind) if not item.reason]
         if kind in (LORA, EMBEDDING):
             usable = [
                 f"{one.name} ({FAMILY_OF_WIDTH.get(one.text_width, one.text_width)})"
-                for one in library.addons()
+                for one in seen.addons
                 if one.kind == kind and not one.reason
             ]
         if usable:
@@ -108,11 +108,11 @@ def list_models() -> None:
     styles = Styles([data_folder() / "styles", SHIPPED])
     names = ", ".join(style.name for style in styles.styles())
     console.print(printable(f"\nStyles: {names}"))
-    reasons = [*(other.reason for other in library.unusable()), *styles.unusable()]
+    reasons = [*(other.reason for other in seen.unusable), *styles.unusable()]
     reasons += [
         f"{name.removesuffix('s')} '{item.name}': {item.reason}"
         for kind, name in _NAMES.items()
-        for item in (library.addons() if kind != CONTROLNET else library.items(kind))
+        for item in (seen.addons if kind != CONTROLNET else seen.of_kind(kind))
         if item.reason and item.kind == kind
     ]
     if reasons:
@@ -133,22 +133,20 @@ def show(
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    library = _library()
+    seen = _look()
     try:
-        for what, how in _facts(library, name):
+        for what, how in _facts(seen.entry(name)):
             console.print(printable(f"{what:<12}{how}"))
     except ModelError as error:
-        fail(error.message + _hint(library, name, error))
+        fail(error.message + _hint(seen, name, error))
 
 
-def _facts(library: Library, name: str) -> Iterator[tuple[str, str]]:
-    info = next((one for one in library.models() if one.name == name), None)
-    weight = library.weight(name)
-    assert info is not None
-    yield "Model", name
+def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
+    info, weight = entry.info, entry.weight
+    yield "Model", entry.name
     yield "Family", info.family
-    yield "Kind", _UNETS[library.extra(name)]
-    yield "Predicts", library.prediction(name)
+    yield "Kind", _UNETS[entry.extra]
+    yield "Predicts", entry.prediction
     size = sum(path.stat().st_size for path in weight.files)
     yield "Size", f"{size / _GB:.2f} GB, {weight.numbers / 1e6:.0f} million weights"
     yield "Precision", weight.precision
@@ -156,24 +154,24 @@ def _facts(library: Library, name: str) -> Iterator[tuple[str, str]]:
     yield "Defaults", f"{info.sampler}, {info.steps} steps, guidance {info.guidance:g}"
     yield "Actions", ", ".join(info.actions)
     yield "Guides", ", ".join(info.controls) or "none: it has no ControlNets"
-    yield "Lies in", str(library.folder(name))
+    yield "Lies in", str(entry.path)
     if info.words:
         yield "Words", info.words
     # Last, as all of the file is read for it.
-    yield "Hash", library.digest(name)
+    yield "Hash", entry.digest()
 
 
-def _hint(library: Library, name: str, error: ModelError) -> str:
+def _hint(seen: Snapshot, name: str, error: ModelError) -> str:
     """What to type next, where the name is nearly one or another kind's."""
     from velatura.models.items import pick
 
     if error.code != "unknown_model":
         return ""
     for kind in _NAMES:
-        item = pick(library.items(kind), name)
+        item = pick(seen.of_kind(kind), name)
         if item is not None:
             return f" {item.name} is a{'n' if kind == EMBEDDING else ''} {kind}: {item.path}"
-    near = pick(library.items(CHECKPOINT), name)
+    near = pick(seen.of_kind(CHECKPOINT), name)
     return f" Did you mean: velatura show '{near.name}'" if near else ""
 
 
@@ -208,9 +206,7 @@ def convert(
 
     path = Path(name)
     if not path.exists():
-        library = _library()
-        everything = [item for kind in (CHECKPOINT, *_NAMES) for item in library.items(kind)]
-        item = pick(everything, name)
+        item = pick(_look().items, name)
         if item is None:
             fail(f"{name} is not there: give a path, or a name from velatura list.")
         path = item.path
@@ -223,7 +219,7 @@ def convert(
         fail(error.message)
 
 
-def _library() -> Library:
+def _look() -> Snapshot:
     from velatura.models.library import Library
 
-    return Library(model_folders(data_folder()))
+    return Library(model_folders(data_folder())).snapshot()

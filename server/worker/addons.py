@@ -50,6 +50,10 @@ class Named:
     addons: AddOns = field(default_factory=AddOns)
     notes: tuple[str, ...] = ()
 
+    @property
+    def named(self) -> tuple[AddOn, ...]:
+        return (*(addon for addon, *_ in self.loras), *self.words)
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -154,7 +158,7 @@ class AddOnsInMemory:
 
             return self._shelf.get(
                 (LORA, loaded.name, loaded.dtype, addon),
-                lambda: addon.stamp[0],
+                lambda: addon.size,
                 f"LoRA {quote(addon.name)}",
                 load,
                 "prompt",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from velatura.models import library
 from velatura.models.devices import precision_for
 from velatura.models.families.base import Loaded
+from velatura.models.snapshot import Entry, Snapshot
 from velatura.protocol.messages import Generate, ModelInfo
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
@@ -19,36 +19,33 @@ _PERCENT = 100
 
 
 class CheckpointsInMemory:
-    """The models of ``models``; those that jobs asked for stand on the ``shelf``."""
+    """The models that jobs asked for: they stand on the ``shelf``."""
 
-    def __init__(
-        self, models: library.Library, shelf: Shelf, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self._library, self._shelf = models, shelf
-        self._device, self._dtype = device, dtype
+    def __init__(self, shelf: Shelf, device: torch.device, dtype: torch.dtype) -> None:
+        self._shelf, self._device, self._dtype = shelf, device, dtype
         self._known: tuple[ModelInfo, ...] = ()
         self._detailed: tuple[ModelInfo, ...] = ()
 
-    def infos(self) -> tuple[ModelInfo, ...]:
-        """All of them, with how finely this device paints them."""
-        known = self._library.models()
+    def infos(self, seen: Snapshot) -> tuple[ModelInfo, ...]:
+        """All that there are, with how finely this device paints them."""
+        known = seen.models
         if self._known is not known:
             self._known = known
             self._detailed = tuple(with_detail(info, self._device.type) for info in known)
         return self._detailed
 
-    def info(self, name: str) -> ModelInfo:
+    def info(self, seen: Snapshot, name: str) -> ModelInfo:
         """Raises JobError (``unknown_model``)."""
-        models = {info.name: info for info in self.infos()}
+        models = {info.name: info for info in self.infos(seen)}
         if name not in models:
             names = ", ".join(models) or "none"
             sentence = Sentence("model must be one of: {names}.", names=names)
             raise JobError("unknown_model", sentence, "model")
         return models[name]
 
-    def info_for(self, request: Generate) -> ModelInfo:
+    def info_for(self, seen: Snapshot, request: Generate) -> ModelInfo:
         """Raises JobError for a model that there is not, or that cannot do what is asked for."""
-        info = self.info(request.model)
+        info = self.info(seen, request.model)
         for field, allowed in (("action", info.actions), ("sampler", info.samplers)):
             if getattr(request, field) not in allowed:
                 sentence = Sentence(
@@ -60,19 +57,18 @@ class CheckpointsInMemory:
                 raise JobError("unsupported", sentence, field)
         return info
 
-    def precision(self, name: str) -> torch.dtype:
-        """What the model called ``name`` computes in on this device."""
-        numbers = self._library.weight(name).numbers
-        return precision_for(self._device.type, self._dtype, numbers)
+    def precision(self, entry: Entry) -> torch.dtype:
+        """What the model computes in on this device."""
+        return precision_for(self._device.type, self._dtype, entry.weight.numbers)
 
-    def load(self, name: str, report: Reporter) -> Loaded:
-        """Raises ModelError as Library.load does, and JobError as the shelf."""
-        stamp = self._library.stamp(name)
+    def load(self, entry: Entry, report: Reporter) -> Loaded:
+        """Raises ModelError as Entry.load does, and JobError as the shelf."""
+        name = entry.name
         for key in tuple(self._shelf):
             # The files were replaced meanwhile.
-            if key[:2] == (MODEL, name) and key[2] != stamp:
+            if key[:2] == (MODEL, name) and key[2] != entry.stamp:
                 self._shelf.drop(key)
-        dtype = self.precision(name)
+        dtype = self.precision(entry)
 
         def tell(part: float, what: str) -> None:
             report.stage(
@@ -83,10 +79,10 @@ class CheckpointsInMemory:
             )
 
         loaded: Loaded = self._shelf.get(
-            (MODEL, name, stamp),
-            lambda: self._library.weight(name).numbers * dtype.itemsize,
+            (MODEL, name, entry.stamp),
+            lambda: entry.weight.numbers * dtype.itemsize,
             f"Model {name}",
-            lambda: self._library.load(name, self._device, dtype, tell),
+            lambda: entry.load(self._device, dtype, tell),
         )
         return loaded
 

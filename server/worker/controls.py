@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from velatura.models import library
 from velatura.models.annotators import Draw, find_annotator, load_annotator
+from velatura.models.snapshot import Entry
 from velatura.models.weights import files_of, read_header, stamp_of
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.control import control_map
@@ -26,32 +26,33 @@ _MAPS_KEPT = 16
 class ControlsInMemory:
     """ControlNets and annotators on the ``shelf``, and the last maps."""
 
-    def __init__(self, models: library.Library, shelf: Shelf, device: torch.device) -> None:
-        self._library, self._shelf, self._device = models, shelf, device
+    def __init__(self, shelf: Shelf, device: torch.device) -> None:
+        self._shelf, self._device = shelf, device
         self._maps = Lru(_MAPS_KEPT)
 
-    def net(self, model: str, kind: str, dtype: torch.dtype, report: Reporter) -> torch.nn.Module:
-        """The ControlNet that serves ``kind`` for ``model``; several kinds may share one.
+    def net(self, entry: Entry, kind: str, dtype: torch.dtype, report: Reporter) -> torch.nn.Module:
+        """The ControlNet that serves ``kind`` for a model; several kinds may share one.
 
-        Raises ModelError as Library.load_control does, and JobError as the shelf.
+        Raises ModelError as Entry.load_control does, and JobError as the shelf.
         """
-        files = files_of(self._library.control(model, kind).path)
+        files = files_of(entry.control(kind).path)
 
         def load() -> torch.nn.Module:
             report.stage("loading", note=f"Loading the ControlNet for {kind}.")
-            return self._library.load_control(model, kind, self._device, dtype)
+            return entry.load_control(kind, self._device, dtype)
 
         return self._get(NET, kind, files, dtype, load)
 
     def map(
         self,
+        annotators: Mapping[str, Path],
         kind: str,
         picture: np.ndarray,
         derived: bool,
         check: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
-        """What control_map makes of ``picture``, by trained weights where there are any."""
-        there = self._library.annotators() if derived else {}
+        """What control_map makes of ``picture``, by the trained ``annotators`` where it is derived."""
+        there = annotators if derived else {}
         one = find_annotator(kind, there)
         files = [file for path in one.paths(there) for file in files_of(path)] if one else []
         stamps = tuple(map(stamp_of, files))

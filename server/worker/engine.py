@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from velatura.models.families.unet.call import Pass
 from velatura.models.few_step import has_few_step, make_live_unet
 from velatura.models.library import Library
 from velatura.models.lora_weights import worn
+from velatura.models.snapshot import Entry, Snapshot
 from velatura.models.styles import SHIPPED, Styles
 from velatura.protocol.messages import (
     Annotate,
@@ -108,8 +110,8 @@ class Engine:
         self._styles = styles or Styles([SHIPPED])
         self._room = Room(device, memory)
         self._shelf = Shelf(self._room, self._forget)
-        self._checkpoints = CheckpointsInMemory(library, self._shelf, device, dtype)
-        self._controls = ControlsInMemory(library, self._shelf, device)
+        self._checkpoints = CheckpointsInMemory(self._shelf, device, dtype)
+        self._controls = ControlsInMemory(self._shelf, device)
         self._addons = AddOnsInMemory(self._shelf)
         self._texts = Lru(_TEXTS_KEPT)
         # By model and LoRAs, as the live UNets on the shelf.
@@ -121,9 +123,9 @@ class Engine:
 
     def catalogue(self) -> Catalogue:
         """What can paint now."""
-        models, addons = self._checkpoints.infos(), self._library.addons()
-        styles = self._styles.styles()
-        return Catalogue(models=models, addons=describe(addons, models), styles=styles)
+        seen = self._library.snapshot()
+        models, styles = self._checkpoints.infos(seen), self._styles.styles()
+        return Catalogue(models=models, addons=describe(seen.addons, models), styles=styles)
 
     def device(self) -> str:
         """The device's name, for a person."""
@@ -219,12 +221,12 @@ class Engine:
             ) from None
 
     def _paint(self, request: Generate, emit: Emit, cancelled: Callable[[], bool]) -> None:
-        info = self._checkpoints.info_for(request)
-        depth = self._library.extra(request.model) == "depth"
+        prompts = read_prompts(request)
+        seen, named = self._look(request.model, prompts)
+        info, entry = self._checkpoints.info_for(seen, request), seen.entry(request.model)
+        depth = entry.extra == "depth"
         if depth:
             check_depth(request)
-        prompts = read_prompts(request)
-        named = [self._find_named(request.model, one) for one in prompts]
         report = Reporter(request.job, emit, cancelled, previews=request.previews)
         area = area_of(request)
         plan = make_plan(request, info, selected_rect(area))
@@ -235,16 +237,16 @@ class Engine:
             for variant in range(request.variants):
                 emit(result(request, variant, rgb, alpha, make_recipe(request, plan, None)))
             return
-        loaded = self._checkpoints.load(request.model, report)
+        loaded = self._checkpoints.load(entry, report)
         skip = skipped(request.clip_skip, loaded)
         ready = [self._addons.get(one, loaded, loading(report)) for one in named]
         tools = Tools(
             loaded=loaded,
-            variant=lambda variant: self._variant(loaded, ready[variant], skip),
+            variant=lambda variant: self._variant(entry, loaded, ready[variant], skip),
             named=lambda variant: {"addons": list(ready[variant].recipe)},
-            control_map=self._controls.map,
+            control_map=partial(self._controls.map, seen.annotators),
             control_nets=[
-                self._controls.net(request.model, c.kind, loaded.dtype, report)
+                self._controls.net(entry, c.kind, loaded.dtype, report)
                 for c in request.controls
                 if not depth
             ],
@@ -256,7 +258,8 @@ class Engine:
             if cancelled():
                 raise Cancelled
 
-        drawn = self._controls.map(request.kind, to_array(request.picture), True, check)
+        there = self._library.latest().annotators
+        drawn = self._controls.map(there, request.kind, to_array(request.picture), True, check)
         check()
         grey = (drawn == drawn[..., :1]).all()
         picture = drawn[..., 0] if grey else np.dstack([drawn, np.full_like(drawn[..., 0], 255)])
@@ -270,13 +273,13 @@ class Engine:
             return painter
         # It may hold the last use of a model that is not wanted any more.
         self._painters.pop(settings.job, None)
-        info = self._checkpoints.info(settings.model)
-        check_live(settings, self._library.extra(settings.model))
         prompts = read_prompt(*whole(settings), settings.seed)
-        named = self._find_named(settings.model, prompts)
+        seen, (named,) = self._look(settings.model, [prompts])
+        info, entry = self._checkpoints.info(seen, settings.model), seen.entry(settings.model)
+        check_live(settings, entry.extra)
         report = Reporter(settings.job, emit, lambda: False)
-        loaded = self._checkpoints.load(settings.model, report)
-        folder = self._library.folder(settings.model)
+        loaded = self._checkpoints.load(entry, report)
+        folder = entry.path
         ready = self._addons.get(named, loaded, loading(report))
         alive = loaded
         if has_few_step(folder) or ready.loras:
@@ -287,18 +290,16 @@ class Engine:
             alive, self._accelerations
         )
         plan = make_live_plan(settings.area, info, network.multiple)
-        nets = [
-            self._controls.net(settings.model, c.kind, loaded.dtype, report)
-            for c in settings.controls
-        ]
+        nets = [self._controls.net(entry, c.kind, loaded.dtype, report) for c in settings.controls]
         skip = skipped(settings.clip_skip, loaded)
-        with self._variant(loaded, ready, skip) as variant:
+        with self._variant(entry, loaded, ready, skip) as variant:
             guided = settings.guidance > 1
             words = Words(
                 *embed_both(prompts, guided, loaded.denoiser.text, variant.encode),
                 settings.guidance,
             )
-        painter = make_live_painter(settings, plan, network, words, nets, self._controls.map)
+        control_map = partial(self._controls.map, seen.annotators)
+        painter = make_live_painter(settings, plan, network, words, nets, control_map)
         self._painters[settings.job] = painter, self._shelf.in_use
         return painter
 
@@ -324,17 +325,33 @@ class Engine:
         )
         return replace(loaded, unet=made)
 
-    def _find_named(self, model: str, prompts: Prompts) -> Named:
-        return find_named(model, prompts, self._library.addons(), self._library.text_width(model))
+    def _look(self, model: str, prompts: Sequence[Prompts]) -> tuple[Snapshot, list[Named]]:
+        """What is on disk, once a job, and what of it each of the prompts names.
+
+        Raises JobError for a model or an add-on that there is not.
+        """
+
+        def find(seen: Snapshot) -> list[Named]:
+            self._checkpoints.info(seen, model)
+            width = seen.entry(model).text_width
+            return [find_named(model, one, seen.addons, width) for one in prompts]
+
+        seen = self._library.latest()
+        named = find(seen)
+        addons = (addon for one in named for addon in one.named)
+        if seen.entry(model).changed or any(addon.changed for addon in addons):
+            # Written over in its place: only a look at every file shows that.
+            seen = self._library.snapshot()
+            named = find(seen)
+        return seen, named
 
     @contextmanager
-    def _variant(self, loaded: Loaded, ready: Ready, skip: int) -> Iterator[Variant]:
+    def _variant(self, entry: Entry, loaded: Loaded, ready: Ready, skip: int) -> Iterator[Variant]:
         """The model with what the prompts name, while the context lasts."""
-        stamp = self._library.stamp(loaded.name)
 
         def encode(parsed: Parsed) -> Text:
             return self._texts.get(
-                (stamp, parsed.parts, skip, ready.key),
+                (entry.stamp, parsed.parts, skip, ready.key),
                 lambda: embed(parsed, loaded, skip=skip, words=ready.words),
             )
 

@@ -14,7 +14,7 @@ from velatura.models.addon import AddOn
 from velatura.models.addon_names import AddOns
 from velatura.models.embeddings import BUNDLED, FIRST, SECOND, bundled, find_rows
 from velatura.models.errors import ModelError
-from velatura.models.weights import check_safetensors, read_header
+from velatura.models.weights import read_header
 
 _MOST_ROWS = 1 << 12
 
@@ -33,7 +33,6 @@ def load_word(addon: AddOn, widths: Sequence[int]) -> OwnWord:
     """
     from safetensors import SafetensorError, safe_open
 
-    check_safetensors(addon.path)
     tensors = read_header(addon.path).tensors
     own = bundled(tensors).get(addon.name)
     prefix = "" if own is None else f"{BUNDLED}{addon.name}."

@@ -20,7 +20,7 @@ WIDTH, OTHER = 768, 2048
 
 def addon(name: str, kind: str = EMBEDDING, width: int = WIDTH, reason: str = "", alias: str = ""):
     item = Item(kind, name, Path("/models") / f"{name}.safetensors", "models", Path("/models"))
-    return AddOn(item, width, reason, (1, 1), (alias,) if alias else ())
+    return AddOn(item, width, reason, (item.path, 1, 1, 0), (alias,) if alias else ())
 
 
 def found(addons: list[AddOn], text: str) -> list[tuple[str, list[str]]]:
@@ -136,7 +136,7 @@ def test_copies_of_one_file_are_no_question(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.safetensors"
         path.write_bytes(content)
         item = Item(LORA, f"file {number}", path, "models", tmp_path)
-        made.append(AddOn(item, WIDTH, "", (4, number), ("ink",)))
+        made.append(AddOn(item, WIDTH, "", (item.path, 4, number, 0), ("ink",)))
     assert AddOns(made[:2]).choose(LORA, "ink", WIDTH, "tiny") == made[0]
     with pytest.raises(ModelError, match="3 of the kind LoRA"):
         AddOns(made).choose(LORA, "ink", WIDTH, "tiny")

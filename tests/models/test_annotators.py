@@ -54,7 +54,7 @@ def test_a_detector_draws_a_map_of_the_pictures_size_from_converted_weights(
 
 def test_depth_anything_draws_what_is_near_light(tmp_path: Path) -> None:
     put_detector(tmp_path / "annotators", "depth-anything")
-    there = Library([tmp_path], starter=tmp_path / "none").annotators()
+    there = Library([tmp_path], starter=tmp_path / "none").snapshot().annotators
     one = find_annotator("depth", there)
     assert one is not None
     made = load_annotator(one, there, torch.device("cpu"))(picture())
@@ -138,7 +138,7 @@ def test_segments_have_the_published_colours_of_their_classes(tmp_path: Path) ->
     from controlnet_aux.util import ade_palette
 
     put_detector(tmp_path / "annotators", "segmentation")
-    there = Library([tmp_path], starter=tmp_path / "none").annotators()
+    there = Library([tmp_path], starter=tmp_path / "none").snapshot().annotators
     one = find_annotator("segmentation", there)
     assert one is not None
     made = load_annotator(one, there, torch.device("cpu"))(picture())
@@ -154,18 +154,18 @@ def test_weights_in_the_annotators_folder_are_found_and_the_best_one_is_taken(
     library = Library([tmp_path], starter=tmp_path / "none")
     folder = tmp_path / "annotators"
     put_detector(folder, "table5_pidinet")
-    found = find_annotator("soft_edge", library.annotators())
+    found = find_annotator("soft_edge", library.snapshot().annotators)
     assert found is not None
     assert found.needs == ("table5_pidinet",)
     # One file more, found without a restart; the models are what they were.
     (folder / "ControlNetHED.safetensors").write_bytes(b"")
     (folder / "body_pose_model.pth").write_bytes(b"")
-    found = find_annotator("soft_edge", library.annotators())
+    found = find_annotator("soft_edge", library.snapshot().annotators)
     assert found is not None
     assert found.needs == ("ControlNetHED",)
-    assert find_annotator("pose", library.annotators()) is None, "a pickle is no weights"
+    assert find_annotator("pose", library.snapshot().annotators) is None, "a pickle is no weights"
     assert library.models() == ()
-    assert find_annotator("canny", library.annotators()) is None
+    assert find_annotator("canny", library.snapshot().annotators) is None
 
 
 @pytest.mark.parametrize("broken", ["cut", "another"])

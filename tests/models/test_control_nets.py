@@ -194,12 +194,15 @@ def test_files_in_the_folder_for_nets_are_offered_by_kind_and_the_others_explain
     assert controls["tiny xl"] == tuple(
         kind for kind in CONTROL_KINDS if kind not in ("tile", "inpaint")
     )
-    assert library.control("tiny", "depth").path.name == "control_v11p_depth.safetensors"
-    assert library.control("tiny xl", "pose").union == 6
+    assert (
+        library.snapshot().entry("tiny").control("depth").path.name
+        == "control_v11p_depth.safetensors"
+    )
+    assert library.snapshot().entry("tiny xl").control("pose").union == 6
     assert isinstance(library.load_control("tiny", "depth", CPU, torch.float32), ControlNetModel)
     reasons = {one.name: one.reason for one in library.unusable()}
     assert "put the kind into its name" in reasons["mine"]
     assert "velatura convert" in reasons["pose.pth"]
     with pytest.raises(ModelError, match="it has: canny, line") as caught:
-        library.control("tiny", "tile")
+        library.snapshot().entry("tiny").control("tile")
     assert caught.value.code == "missing_weights"

@@ -61,7 +61,7 @@ def test_sd_turbo_predicts_noise_at_512_whatever_its_parents_mark(tmp_path: Path
         save_sparse(tmp_path / "models" / f"{name}.safetensors", shapes["sd2"] | {"v_pred": ()})
     library = Library([tmp_path / "models"], starter=tmp_path / "none")
     assert {info.name: info.native for info in library.models()} == {"other": 768, "sd_turbo": 512}
-    assert library._entry("sd_turbo").found.schedule == {}
+    assert library.snapshot().entry("sd_turbo").found.schedule == {}
 
 
 @pytest.mark.parametrize(

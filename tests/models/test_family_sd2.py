@@ -73,7 +73,10 @@ def test_a_depth_unet_beside_a_models_own_is_a_second_model(tmp_path, library):
     assert "depth" not in plain.controls
     assert depth.controls == ("depth",)
     assert "depth guide" in depth.words
-    assert (library.extra("one"), library.extra("one depth")) == ("", "depth")
+    assert (library.snapshot().entry("one").extra, library.snapshot().entry("one depth").extra) == (
+        "",
+        "depth",
+    )
     both = [library.load(n, CPU, torch.float32, lambda *_: None) for n in ("one", "one depth")]
     assert [loaded.unet.config.in_channels for loaded in both] == [4, 5]
     assert both[0].digest != both[1].digest
@@ -91,4 +94,4 @@ def test_a_depth_unet_that_cannot_paint_is_named_and_leaves_its_model(tmp_path, 
     (broken,) = library.unusable()
     assert broken.name == "one depth"
     with pytest.raises(ModelError, match="one depth"):
-        library.extra("one depth")
+        library.snapshot().entry("one depth")

@@ -66,8 +66,8 @@ def test_a_model_is_listed_with_what_the_catalogue_needs(library):
 def test_the_starter_comes_first_by_its_folders_name(made, folder):
     library = Library([folder], starter=made.parent / "tiny")
     assert [info.name for info in library.models()] == ["tiny", "tiny (models)"]
-    assert library.folder("tiny") == made.parent / "tiny"
-    assert library.folder("tiny (models)") == folder / "tiny"
+    assert library.snapshot().entry("tiny").path == made.parent / "tiny"
+    assert library.snapshot().entry("tiny (models)").path == folder / "tiny"
 
 
 def test_a_small_vocabulary_is_described(library):

@@ -34,7 +34,7 @@ def test_the_names_of_layers_are_read() -> None:
 
 def look(tmp_path: Path, shapes, metadata=None, kind: str = "loras") -> AddOn:
     save_sparse(tmp_path / "models" / kind / "one.safetensors", shapes, metadata)
-    (addon,) = Library([tmp_path / "models"], starter=tmp_path / "none").addons()
+    (addon,) = Library([tmp_path / "models"], starter=tmp_path / "none").snapshot().addons
     return addon
 
 
@@ -250,7 +250,7 @@ def folder(tmp_path_factory) -> Path:
 def test_merged_into_the_weights_it_acts_as_beside_them(folder: Path) -> None:
     library = Library([], starter=folder)
     loaded = library.load("tiny", "cpu", torch.float32, lambda *_: None)
-    lora = load_lora(library.addons()[0], loaded)
+    lora = load_lora(library.snapshot().addons[0], loaded)
     inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32))
     with torch.no_grad():
         plain = loaded.unet(*inputs).sample
@@ -294,7 +294,7 @@ def test_a_matrix_is_taken_where_the_model_has_a_convolution_of_one_pixel(folder
     key = f"lora_unet_{name.replace('.', '_')}"
     path = folder / "lora-flat.safetensors"
     save_file({f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up}, path)
-    (addon,) = [one for one in library.addons() if one.path == path]
+    (addon,) = [one for one in library.snapshot().addons if one.path == path]
     # Such a file shows no width: the job would refuse it, the loader need not.
     lora = load_lora(addon, loaded)
     path.unlink()

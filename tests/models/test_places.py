@@ -31,7 +31,7 @@ def library_of(*folders: Path) -> Library:
 
 def names(library: Library, kind: str = "") -> list[str]:
     if kind:
-        return [item.name for item in library.items(kind) if not item.reason]
+        return [item.name for item in library.snapshot().of_kind(kind) if not item.reason]
     return [info.name for info in library.models()]
 
 
@@ -57,7 +57,7 @@ def test_a_comfyui_is_read_from_its_root_its_models_folder_or_its_package(
     assert names(library, "embedding") == ["bad"]
     assert names(library, "controlnet") == ["lines"]
     assert library.unusable() == ()
-    assert library.places()[0].label == "ComfyUI"
+    assert library.snapshot().places[0].label == "ComfyUI"
 
 
 @pytest.mark.parametrize("start", ["", "models"])
@@ -75,7 +75,7 @@ def test_an_a1111_is_read_with_what_lies_beside_its_models(tmp_path, shapes, sta
     assert names(library, "lora") == ["ink/wash"]
     assert names(library, "embedding") == ["bad"]
     assert sorted(names(library, "controlnet")) == ["depth", "lines"]
-    assert library.places()[0].label == "A1111"
+    assert library.snapshot().places[0].label == "A1111"
 
 
 def test_comfyuis_extra_paths_are_read_where_it_reads_them(tmp_path, shapes, monkeypatch):
@@ -144,10 +144,10 @@ def test_the_hubs_cache_lists_each_repositorys_current_revision(tmp_path, tiny):
     for start in (hub, tmp_path):
         library = library_of(start)
         assert names(library) == ["painter/tiny"]
-        assert library.folder("painter/tiny").name == "new"
+        assert library.snapshot().entry("painter/tiny").path.name == "new"
         assert library.unusable() == ()
     (repository / "refs" / "main").write_text("../../../..")
-    assert library.folder("painter/tiny").parent == repository / "snapshots"
+    assert library.snapshot().entry("painter/tiny").path.parent == repository / "snapshots"
 
 
 def test_the_hubs_cache_is_where_its_library_keeps_it():
@@ -186,14 +186,14 @@ def test_links_lead_anywhere_in_the_folders_that_were_named_and_nowhere_else(tmp
     library = library_of(comfy)
     assert names(library) == names(library, "lora") == []
     assert "add the folder that they lie in" in library.unusable()[0].reason
-    assert "outside the models folder" in library.items("lora")[0].reason
+    assert "outside the models folder" in library.snapshot().of_kind("lora")[0].reason
     assert names(library_of(comfy, drive)) == ["photo", "photo (drive)"]
 
 
 def test_pickles_of_every_kind_are_listed_with_the_way_out(tmp_path):
     (tmp_path / "embeddings").mkdir()
     (tmp_path / "embeddings" / "bad.pt").write_bytes(b"\x80\x04")
-    (item,) = library_of(tmp_path).items("embedding")
+    (item,) = library_of(tmp_path).snapshot().of_kind("embedding")
     assert (item.name, item.path.suffix) == ("bad.pt", ".pt")
     assert "velatura convert" in item.reason
 
@@ -218,13 +218,13 @@ def test_a_file_that_stays_the_same_is_read_once(tmp_path, shapes, monkeypatch):
     save_sparse(tmp_path / "a.safetensors", shapes)
     library = library_of(tmp_path)
     assert names(library) == ["a"]
-    before = library.stamp("a")
+    before = library.snapshot().entry("a").stamp
     save_sparse(tmp_path / "b.safetensors", shapes)
     assert names(library) == ["a", "b"]
     assert [path.stem for path in reads] == ["a", "b"]
-    assert library.stamp("a") == before
+    assert library.snapshot().entry("a").stamp == before
     os.utime(tmp_path / "a.safetensors", (1, 1))
-    assert library.stamp("a") != before
+    assert library.snapshot().entry("a").stamp != before
 
 
 def test_a_name_is_found_with_and_without_its_folder():

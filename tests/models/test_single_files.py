@@ -58,7 +58,7 @@ def test_its_channels_tell_what_it_takes(models, library, shapes, family, channe
     save_sparse(
         models / "a.safetensors", shapes[family] | {f"{UNET}input_blocks.0.0.weight": width}
     )
-    assert library.extra("a") == extra
+    assert library.snapshot().entry("a").extra == extra
 
 
 def test_marks_of_a_derivative_tell_what_it_predicts(models, library, shapes):

@@ -111,7 +111,7 @@ def test_three_ship_and_name_what_the_starter_has():
     assert [style.name for style in styles.styles()] == ["Blue ink", "Oil painting", "Watercolour"]
     Catalogue(styles=styles.styles())
     library = Library([])
-    loras = [addon.name for addon in library.addons()]
+    loras = [addon.name for addon in library.snapshot().addons]
     for style in styles.styles():
         assert style.model in [model.name for model in library.models()]
         assert {style.sampler, style.live_sampler} <= set(SAMPLERS)

@@ -44,7 +44,7 @@ names = (
 
 def addon(kind: str, name: str) -> AddOn:
     item = Item(kind, name, Path("/models") / kind / name, "models", Path("/models"))
-    return AddOn(item, WIDTH, "", (1, 1))
+    return AddOn(item, WIDTH, "", (item.path, 1, 1, 0))
 
 
 def named(addons: AddOns, prompt: str):

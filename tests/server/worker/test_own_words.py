@@ -54,9 +54,10 @@ def load(library: Library, name: str) -> Loaded:
 
 
 def word(library: Library, loaded: Loaded, name: str) -> OwnWords:
-    (addon,) = [one for one in library.addons() if one.name == name]
+    addons = library.snapshot().addons
+    (addon,) = [one for one in addons if one.name == name]
     return OwnWords(
-        library.addons(), addon.text_width, {addon: load_word(addon, loaded.denoiser.text.widths)}
+        addons, addon.text_width, {addon: load_word(addon, loaded.denoiser.text.widths)}
     )
 
 
