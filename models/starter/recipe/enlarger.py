@@ -1,7 +1,7 @@
 """The enlarger, four times wider and higher: from the starter's soft pictures to the renders.
 
-Real-ESRGAN's compact network (Wang et al. 2021), as `spandrel` reads it from safetensors; L1, a
-perceptual loss (Johnson et al. 2016) on a network of our own, and a critic of patches (Isola et al.
+Real-ESRGAN's compact network (Wang et al. 2021), as `spandrel` reads it from safetensors; L1,
+perceptual losses (Johnson et al. 2016) on a network of our own, and a critic of patches (Isola et al.
 2017) with spectral norms (Miyato et al. 2018).
 """
 
@@ -14,20 +14,25 @@ import torch.nn.functional as F
 from spandrel.architectures.Compact import Compact
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
+from velatura.models.enlarger import keep_colours
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.crops import CropNet, trained_crops
-from velatura.models.starter.recipe.data import Pictures, to_tensor
+from velatura.models.starter.recipe.data import Pictures
 from velatura.models.starter.recipe.soften import FACTOR
 from velatura.models.starter.recipe.start import started_enlarger
 from velatura.models.starter.recipe.training import Trainer
 
-PERCEPTUAL_WEIGHT = 1.0
+PIXEL_WEIGHT = 1.0
+PERCEPTUAL_WEIGHT = 0.2
+TEXTURE_WEIGHT = 0.2
+WINDOWS = 4
 CRITIC_WEIGHT = 0.1
-# The colours of large areas are the starter's own: how far 16 x 16 means may go from them.
-COLOUR_WEIGHT = 2.0
+# Pairs further apart than this (of 1, means of 4 x 4 soft pixels) show different things: the starter
+# refined something away.
+MOST_APART = 0.045
 # The part of the training without the critic, which otherwise has nothing but fog to look at.
-ALONE = 0.1
+ALONE = 0.05
 
 
 class Critic(nn.Module):
@@ -55,11 +60,17 @@ def build_enlarger(config: Config) -> Compact:
     """The network, untrained: pictures (N, 3, h, w) in 0..1 to (N, 3, 4h, 4w)."""
     shape = config.networks["enlarger"]
     network = Compact(num_feat=shape["width"], num_conv=shape["layers"], upscale=FACTOR)
-    # Seventeen layers without a shortcut: torch's own start would leave nothing of the picture.
+    # Seventeen layers without a shortcut: from an ordinary start nothing of the picture arrives at
+    # the last. Each begins as the identity with a little noise, half of its channels linear.
     for layer in network.body:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, a=0.25)
+        if isinstance(layer, nn.PReLU):
+            layer.weight.data[: shape["width"] // 2] = 1
+        else:
+            nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
+    for layer in network.body[2:-1:2]:
+        layer.weight.data.mul_(0.2)
+        layer.weight.data[..., 1, 1] += torch.eye(shape["width"])
     network.body[-1].weight.data.mul_(0.02)
     return network
 
@@ -87,10 +98,9 @@ def train_enlarger(config: Config) -> None:
         soft, truth = _crops(pictures, trainer.batch, trainer.stage.crop, rng)
         soft, truth = soft.to(config.device), truth.to(config.device)
         painted = enlarge(enlarger, soft) * 2 - 1
-        value = (painted - truth).abs().mean()
-        value = value + PERCEPTUAL_WEIGHT * perceptual_loss(perceptual, painted, truth)
-        coarse = F.avg_pool2d(painted - truth, 16).abs().mean()
-        value = value + COLOUR_WEIGHT * coarse
+        apart, texture = perceptual_losses(perceptual, painted, truth)
+        value = PIXEL_WEIGHT * (painted - truth).abs().mean()
+        value = value + PERCEPTUAL_WEIGHT * apart + TEXTURE_WEIGHT * texture
         if trainer.progress < ALONE and not config.start:
             return value
         return value + adversarial_loss(critic, painted, truth)
@@ -108,47 +118,89 @@ def adversarial_loss(critic: nn.Module, painted: torch.Tensor, truth: torch.Tens
     return CRITIC_WEIGHT * F.softplus(-fooled).mean() + caught
 
 
-def perceptual_loss(net: CropNet, painted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """L1 between activations, each level by its own scale."""
+def perceptual_losses(
+    net: CropNet, painted: torch.Tensor, truth: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far activations are apart place by place, and how far their spread within small windows is
+    (Huang & Belongie 2017): strokes need not lie where they did, but as thick and as strong.
+
+    The spread of the steps between neighbouring pixels counts as one level more.
+    """
     with torch.no_grad():
         wanted = net.maps(truth)
     found = net.maps(painted)
-    return sum(
-        (a.float() - b.float()).abs().mean() / b.float().abs().mean()
+    apart = [
+        (a - b).abs().mean() / (b - b.mean((2, 3), keepdim=True)).abs().mean()
         for a, b in zip(found, wanted, strict=True)
-    ) / len(wanted)
+    ]
+    pairs = [(_steps(painted), _steps(truth)), *zip(found, wanted, strict=True)]
+    spreads = [(_spread(a), _spread(b)) for a, b in pairs]
+    texture = [(a - b).abs().mean() / b.mean() for a, b in spreads]
+    return sum(apart) / len(apart), sum(texture) / len(texture)
+
+
+def _steps(pictures: torch.Tensor) -> torch.Tensor:
+    across, down = (
+        pictures[..., 1:] - pictures[..., :-1],
+        pictures[..., 1:, :] - pictures[..., :-1, :],
+    )
+    return torch.cat([across[..., :-1, :], down[..., :-1]], 1)
+
+
+def _spread(maps: torch.Tensor) -> torch.Tensor:
+    """Standard deviations within WINDOWS x WINDOWS windows."""
+    mean, square = (F.adaptive_avg_pool2d(m, WINDOWS) for m in (maps, maps.square()))
+    return (square - mean.square()).clamp(min=0).add(1e-5).sqrt()
 
 
 def _crops(
     pictures: Pictures, count: int, side: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Soft crops (N, 3, side, side) in 0..1, some with noise, blur or JPEG's blocks, and the crops of
-    the renders (N, 3, 4 side, 4 side) in -1..1; mirrored half of the time."""
+    the renders (N, 3, 4 side, 4 side) in -1..1, in the soft ones' colours; mirrored half of the time.
+    """
     low, high = [], []
-    for index in rng.integers(0, len(pictures), count):
-        soft, image = pictures.one("soft", int(index)), pictures.one("image", int(index))
+    while len(low) < count:
+        index = int(rng.integers(0, len(pictures)))
+        soft, image = pictures.one("soft", index), pictures.one("image", index)
         top, left = rng.integers(0, soft.shape[0] - side + 1, 2)
         step = -1 if rng.random() < 0.5 else 1
-        crop = disturbed(soft[top : top + side, left : left + side], rng)
         y, x, large = FACTOR * top, FACTOR * left, FACTOR * side
-        low.append(crop[:, ::step])
-        high.append(image[y : y + large, x : x + large][:, ::step])
-    return to_tensor(np.stack(low)).add(1).div(2), to_tensor(np.stack(high))
+        crop = soft[top : top + side, left : left + side][:, ::step].astype(np.float32) / 255
+        render = image[y : y + large, x : x + large][:, ::step].astype(np.float32) / 255
+        if _apart(crop, render) > MOST_APART:
+            continue
+        low.append(disturbed(crop, rng))
+        high.append(keep_colours(render, crop))
+    return _tensor(low), _tensor(high).mul(2).sub(1)
+
+
+def _apart(crop: np.ndarray, render: np.ndarray) -> float:
+    side = crop.shape[0] // 4
+    small, large = (
+        cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in (crop, render)
+    )
+    return float(np.abs(small - large).mean())
+
+
+def _tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def disturbed(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The crop (h, w, 3) uint8 with a little more wrong with it, three times in ten."""
+    """The crop (h, w, 3) float32 in 0..1 with a little more wrong with it, three times in ten."""
     kind = rng.integers(0, 10)
     if kind == 0:
-        noise = rng.normal(0, rng.uniform(1, 5), crop.shape)
-        return np.clip(np.rint(crop + noise), 0, 255).astype(np.uint8)
+        noise = rng.normal(0, rng.uniform(0.004, 0.02), crop.shape)
+        return np.clip(crop + noise, 0, 1).astype(np.float32)
     if kind == 1:
         return cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.3, 0.8))
     if kind == 2:
         quality = int(rng.integers(60, 96))
-        packed = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        return cv2.imdecode(packed, cv2.IMREAD_COLOR)
-    return np.asarray(crop)
+        pixels = np.rint(crop * 255).astype(np.uint8)
+        packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    return crop
 
 
 if __name__ == "__main__":
