@@ -13,8 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from spandrel import ImageModelDescriptor, ModelLoader
+from velatura.models.devices import lacks_memory
+from velatura.models.errors import ModelError
+from velatura.models.weights import check_safetensors
 
+CPU = torch.device("cpu")
+
+# Beside a model's own sub-folders: enlarges what it paints.
+ENLARGER = "upscaler-x4.safetensors"
 # Input pixels of a tile that are kept, to each side, and those around it that the network sees
 # besides. The compact network looks 18 pixels far, so its tiles join without any trace.
 TILE = 192
@@ -66,23 +72,28 @@ class Enlarger:
         large[f * top : f * bottom, f * left : f * right] = kept
 
 
-def load_enlarger(path: Path, device: str = "cpu") -> Enlarger:
-    """Read an upscaler from safetensors.
+def load_enlarger(path: Path, device: torch.device = CPU) -> Enlarger:
+    """Read an upscaler from safetensors, as float32.
 
-    Raises ValueError, with one sentence, for a file that holds no upscaler of RGB pictures.
+    Raises ModelError (``unsupported``) for a file that holds no upscaler of RGB pictures.
     """
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path.name}: an upscaler is read from safetensors only.")
+    # A second of imports, for models that have one.
+    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+
+    check_safetensors(path)
     try:
         found: Any = ModelLoader(device).load_from_file(path)
-    except Exception as error:
-        # spandrel and safetensors raise whatever a broken file provokes in them.
-        raise ValueError(f"{path.name} is no upscaler that can be read: {error}") from error
+    except (UnsupportedModelError, ValueError, KeyError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise
+        raise ModelError(
+            "unsupported", f"{path.name} is no upscaler that can be read: get it again."
+        ) from error
     channels = (found.input_channels, found.output_channels)
     if not isinstance(found, ImageModelDescriptor) or found.scale < 2 or channels != (3, 3):
-        raise ValueError(f"{path.name} does not enlarge RGB pictures.")
-    network = found.model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return Enlarger(network, found.scale, torch.device(device))
+        raise ModelError("unsupported", f"{path.name} does not enlarge RGB pictures.")
+    network = found.model.float().eval().requires_grad_(False)
+    return Enlarger(network.to(memory_format=torch.channels_last), found.scale, device)
 
 
 def keep_colours(large: np.ndarray, picture: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
     from velatura.models.depth import EstimateDepth
+    from velatura.models.enlarger import Enlarger
 
 ReportProgress = Callable[[float, str], None]
 
@@ -51,6 +52,8 @@ class Loaded:
     native            side in pixels of the pictures it was trained on
     tiny_vae          a small autoencoder for previews, where the folder has one (``vae-tiny/``)
     scheduler_config  the folder's ``scheduler_config.json``
+    enlarger          what enlarges its pictures beyond the size that it paints at, where the folder
+                      has one (``upscaler-x4.safetensors``)
     estimate_depth    makes the depth map of a picture, where a depth model brings what it needs
     extra             what the UNet takes beside the latents, as in Found
     few_steps         it was distilled to paint in a few steps, from the last training step on
@@ -72,6 +75,7 @@ class Loaded:
     dtype: torch.dtype
     extra: str
     few_steps: bool = False
+    enlarger: Enlarger | None = None
     tokenizer_2: CLIPTokenizer | None = None
     text_encoder_2: CLIPTextModelWithProjection | None = None
 

@@ -98,15 +98,26 @@ def meet_edge(
 
 
 def restore_detail(
-    painted: np.ndarray, picture: np.ndarray, seen: np.ndarray, same: np.ndarray, plan: JobPlan
+    painted: np.ndarray,
+    picture: np.ndarray,
+    seen: np.ndarray,
+    same: np.ndarray,
+    plan: JobPlan,
+    enlarged: np.ndarray | None = None,
 ) -> np.ndarray:
     """Where the model changed nothing, put back what scaling down took.
 
-    painted, picture: region pixels (H, W, 3); picture is what was scaled to ``seen`` (h, w, 3).
+    painted, picture, enlarged: region pixels (H, W, 3); picture is what was scaled to ``seen``
+    (h, w, 3). enlarged, if given, is what was painted with detail of the enlarger's own, which is
+    shown where the model did change something.
     """
     height, width = picture.shape[:2]
     same_here = from_model(same, plan, width, height).clip(0, 1)[..., None]
-    return painted + same_here * (picture - from_model(seen, plan, width, height))
+    restored = painted + same_here * (picture - from_model(seen, plan, width, height))
+    if enlarged is None:
+        return restored
+    # Its own detail beside the picture's would show twice.
+    return restored + (1 - same_here) * (enlarged - painted)
 
 
 def bleed(painted: np.ndarray, alpha: np.ndarray) -> np.ndarray:

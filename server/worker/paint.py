@@ -57,10 +57,10 @@ def paint(
             words = Words(prompt, negative, request.guidance)
             latents = run(first, tools, now, words, seed, steps.watch(first), steps.check)
             if second_pass is not None:
-                last = second_pass(settle(latents, first, loaded.denoiser, is_last=False))
+                last = second_pass(settle(latents, first, loaded, is_last=False))
                 latents = run(last, tools, now, words, seed, steps.watch(last), steps.check)
         steps.finish(_STEPS_PART)
-        rgb = settle(latents, last, loaded.denoiser, is_last=True)
+        rgb = settle(latents, last, loaded, is_last=True)
         steps.finish(1.0)
         told = {**recipe, **tools.named(variant)}
         emit(result(last.request, variant, rgb, last.scene.composite, told))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from velatura.protocol.pixels import Image
 from velatura.server.worker.plan import JobPlan
+
+if TYPE_CHECKING:
+    from velatura.models.enlarger import Enlarger
 
 
 def to_array(image: Image) -> np.ndarray:
@@ -69,6 +74,19 @@ def to_model(pixels: np.ndarray, plan: JobPlan) -> np.ndarray:
 def from_model(pixels: np.ndarray, plan: JobPlan, width: int, height: int) -> np.ndarray:
     """Model pixels -> region pixels: the padding is cut off."""
     return resize(pixels[: plan.content.height, : plan.content.width], width, height)
+
+
+def enlarge(
+    pixels: np.ndarray, plan: JobPlan, width: int, height: int, enlarger: Enlarger | None
+) -> np.ndarray | None:
+    """from_model by a learnt upscaler: (height, width, 3) float32 in 0..1 of floats (h, w, 3).
+
+    None where there is nothing to enlarge, or nothing to do it with.
+    """
+    if enlarger is None or width * height <= plan.content.width * plan.content.height:
+        return None
+    content = pixels[: plan.content.height, : plan.content.width]
+    return enlarger.resize(content.astype(np.float32).clip(0, 1), width, height)
 
 
 def extend(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

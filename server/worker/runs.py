@@ -33,6 +33,7 @@ from velatura.server.worker.finish import (
 )
 from velatura.server.worker.masks import OPAQUE, latent_mask
 from velatura.server.worker.pixels import (
+    enlarge,
     from_model,
     to_array,
     to_bytes,
@@ -148,16 +149,18 @@ def run(
     )
 
 
-def settle(latents: torch.Tensor, one: Pass, denoiser: Denoiser, *, is_last: bool) -> np.ndarray:
+def settle(latents: torch.Tensor, one: Pass, loaded: Loaded, *, is_last: bool) -> np.ndarray:
     """Latents -> what they show in the region: (H, W, 3), uint8 of the layer where ``is_last``.
 
-    Else float32 in about 0..1, as the next pass sees it. Raises JobError (``bad_output``).
+    Else float32 in about 0..1, as the next pass sees it. What was painted smaller is enlarged by the
+    model's own enlarger, where it has one; what the model left alone keeps the region's own detail.
+    Raises JobError (``bad_output``).
     """
     plan, scene, request = one.plan, one.scene, one.request
     height, width = scene.area.shape
-    painted = denoiser.decode(latents)
+    painted = loaded.denoiser.decode(latents)
     check_output(painted)
-    same, cell = None, denoiser.latent.factor
+    same, cell = None, loaded.denoiser.latent.factor
     if one.round_trip is not None:
         same = unchanged_part(painted, one.round_trip, cell)
         painted = restore_lost(painted, scene.seen, one.round_trip, same, cell)
@@ -169,12 +172,16 @@ def settle(latents: torch.Tensor, one: Pass, denoiser: Denoiser, *, is_last: boo
     if plan.scale >= 1:
         # Scaling took nothing.
         same = None
+    enlarged = enlarge(painted, plan, width, height, loaded.enlarger)
     is_plain = same is None and request.action != "expand" and not request.keep_outline
-    if is_last and is_plain:
+    if is_last and is_plain and enlarged is None:
         return from_model(to_bytes(painted), plan, width, height)
     painted = from_model(painted, plan, width, height)
     if same is not None:
-        painted = restore_detail(painted, to_floats(scene.picture), scene.seen, same, plan)
+        picture = to_floats(scene.picture)
+        painted = restore_detail(painted, picture, scene.seen, same, plan, enlarged)
+    elif enlarged is not None:
+        painted = enlarged
     if request.action == "expand":
         # Half-transparent paint at the border stays on top of what is new.
         a = to_floats(scene.source[..., 3:])

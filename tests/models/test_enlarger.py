@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from spandrel.architectures.Compact import Compact
 from velatura.models import enlarger
 from velatura.models.enlarger import COLOUR_SIGMA, Enlarger, keep_colours, load_enlarger
+from velatura.models.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +89,18 @@ def test_any_larger_size_can_be_asked_for(loaded, size):
 
 
 def test_what_is_no_upscaler_is_refused_by_one_sentence(tmp_path):
-    pickled, broken = tmp_path / "up.pth", tmp_path / "up.safetensors"
-    pickled.write_bytes(b"anything")
-    with pytest.raises(ValueError, match=r"up\.pth: an upscaler is read from safetensors only"):
-        load_enlarger(pickled)
-    broken.write_bytes(b"no header")
-    with pytest.raises(ValueError, match=r"up\.safetensors is no upscaler that can be read"):
-        load_enlarger(broken)
-    save_file({"weight": torch.zeros(3, 3)}, broken)
-    with pytest.raises(ValueError, match=r"up\.safetensors is no upscaler that can be read"):
-        load_enlarger(broken)
-    save_file(Compact(num_feat=8, num_conv=1, upscale=1).state_dict(), broken)
-    with pytest.raises(ValueError, match="does not enlarge RGB pictures"):
-        load_enlarger(broken)
+    path = tmp_path / "up.safetensors"
+    path.write_bytes(b"no header")
+    with pytest.raises(ModelError, match=r"up\.safetensors is broken"):
+        load_enlarger(path)
+    save_file({"weight": torch.zeros(3, 3)}, path)
+    with pytest.raises(ModelError, match=r"up\.safetensors is no upscaler that can be read"):
+        load_enlarger(path)
+    broken = Compact(num_feat=8, num_conv=2, upscale=4).state_dict()
+    del broken["body.2.bias"]
+    save_file(broken, path)
+    with pytest.raises(ModelError, match=r"up\.safetensors is no upscaler that can be read"):
+        load_enlarger(path)
+    save_file(Compact(num_feat=8, num_conv=1, upscale=1).state_dict(), path)
+    with pytest.raises(ModelError, match="does not enlarge RGB pictures"):
+        load_enlarger(path)

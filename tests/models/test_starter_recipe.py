@@ -19,6 +19,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors.torch import load_file, save_file
+from velatura.models.enlarger import ENLARGER
 from velatura.models.starter.recipe import config as recipe_config
 from velatura.models.starter.recipe.autoencoder import (
     SCALING_FACTOR,
@@ -61,7 +62,6 @@ from velatura.models.starter.recipe.render import render_pictures
 from velatura.models.starter.recipe.rulers import VERSION, export_rulers, load_rulers
 from velatura.models.starter.recipe.sharpness import frechet, sharpness
 from velatura.models.starter.recipe.soften import soften_pictures
-from velatura.models.starter.recipe.start import ENLARGER
 from velatura.models.starter.recipe.tiny import make_tiny, tiny_config
 from velatura.models.starter.recipe.tiny_decoder import train_tiny_decoder
 from velatura.models.starter.recipe.tokenizer import build_tokenizer

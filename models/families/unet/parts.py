@@ -92,6 +92,7 @@ def load(
     progress(0.0, "starting diffusers")
     import torch
     from diffusers import AutoencoderTiny
+    from velatura.models.enlarger import ENLARGER, load_enlarger
 
     if path.is_dir():
         parts = _load_folder(family, path, found, device, dtype, progress)
@@ -122,6 +123,7 @@ def load(
         dtype=dtype,
         extra=found.extra,
         few_steps=found.few is not None,
+        enlarger=load_enlarger(path / ENLARGER, device) if (path / ENLARGER).is_file() else None,
         **parts,
     )
     progress(1.0, "loaded")

@@ -20,7 +20,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
-from velatura.models.enlarger import load_enlarger
+from velatura.models.enlarger import ENLARGER, load_enlarger
 from velatura.models.starter.recipe import paint
 from velatura.models.starter.recipe.config import STARTER, Config, load
 from velatura.models.starter.recipe.crops import CropNet
@@ -41,7 +41,6 @@ from velatura.models.starter.recipe.rulers import RULERS, load_rulers
 from velatura.models.starter.recipe.sharpness import frechet_figures, sharpness
 from velatura.models.starter.recipe.soften import shrink
 from velatura.models.starter.recipe.speed import speeds
-from velatura.models.starter.recipe.start import ENLARGER
 from velatura.models.starter.recipe.world import labels, random_scene, render
 
 VARIETY_SCENES = 20_000

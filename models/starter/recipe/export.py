@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import nn
+from velatura.models.enlarger import ENLARGER
 from velatura.models.starter.recipe.cli import main
 from velatura.models.starter.recipe.config import STARTER, Config
 from velatura.models.starter.recipe.enlarger import build_enlarger
@@ -18,7 +19,7 @@ from velatura.models.starter.recipe.networks import (
     build_unet,
     build_vae_tiny,
 )
-from velatura.models.starter.recipe.start import ENLARGER, finished_vae
+from velatura.models.starter.recipe.start import finished_vae
 from velatura.models.starter.recipe.training import trained
 from velatura.models.starter.recipe.unet import trained_base
 

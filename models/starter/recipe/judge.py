@@ -32,7 +32,7 @@ from velatura.models.starter.recipe.world import (
 SIDE = 128
 STEM = 4  # a square of that many pixels is folded into channels at the start: cheap, and nothing is lost
 CLASSES = np.array(list(PALETTE.values()), np.int64)
-ROUND_TRIPS = 1000
+ROUND_TRIPS = 500
 UNKNOWN = -100  # what cross_entropy leaves out
 SPARSE = -7.0  # the logarithm from which `density` starts: 1024 cells of it are one thing
 RARE = -4.0  # the logit from which `where` starts: nearly everywhere is none of a kind
@@ -58,10 +58,8 @@ class Judge(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(OBJECTS)))
         self.colour = nn.Linear(wide + 3, len(COLOURS))
         self.dense = nn.Conv2d(wide, 1 + len(CLASSES), 1)
-        self.density = nn.Sequential(
-            nn.Conv2d(wide, wide, 3, 1, 1), nn.SiLU(), nn.Conv2d(wide, len(OBJECTS), 1)
-        )
-        nn.init.constant_(self.density[-1].bias, SPARSE)
+        self.density = nn.Conv2d(wide, len(OBJECTS), 1)
+        nn.init.constant_(self.density.bias, SPARSE)
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits `time`, `ground`, `style`, `present` (N, objects), `colour` (N, objects, colours),
@@ -251,8 +249,7 @@ def round_trips(config: Config, pictures: Pictures, count: int, batch: int = 32)
     for start in track(range(0, count, batch), "round trips"):
         indices = np.arange(start, min(start + batch, count))
         images = to_tensor(pictures.read("image", indices)).to(config.device)
-        with torch.autocast(vae.device.type, torch.bfloat16):
-            rows.append(to_pixels(vae(images).sample))
+        rows.append(to_pixels(vae(images).sample))
     np.save(path, np.concatenate(rows))
     return np.concatenate(rows)
 

@@ -8,12 +8,11 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
+from velatura.models.enlarger import ENLARGER
 from velatura.models.starter.recipe.config import Config
 from velatura.models.starter.recipe.tokenizer import build_tokenizer
 from velatura.models.starter.recipe.training import trained
 from velatura.models.starter.recipe.world import VOCABULARY
-
-ENLARGER = "upscaler-x4.safetensors"
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
