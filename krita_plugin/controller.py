@@ -17,7 +17,7 @@ from . import canvas, capture, sending, trace
 from .back import BackToWork
 from .capture import CaptureError
 from .desks import Desks
-from .document import Document, DocumentError, LayerGone
+from .document import Document, DocumentError, LayerGone, too_large
 from .failures import Failures
 from .first_press import FirstPress
 from .link import Link
@@ -149,6 +149,8 @@ class Controller(QtCore.QObject):
         self._panel.notice.review()
         if document is None:
             self._panel.show_canvas(None, [])
+            sentence = too_large()
+            self._panel.remarks.show_obstacle("" if sentence is None else tr(sentence))
             return None
         layers = [(x.id, x.name) for x in reversed(document.layers()) if x.is_picture]
         seen = canvas.look(document, self._panel.settings.left_out)
@@ -173,7 +175,7 @@ class Controller(QtCore.QObject):
     def _sight(self) -> Any:
         document = self._active()
         if document is None:
-            return None
+            return str(too_large() or "")
         return (
             document,
             document.size,
@@ -196,9 +198,8 @@ class Controller(QtCore.QObject):
         panel.notice.clear()
         document = self._active()
         if document is None:
-            panel.notice.say(
-                tr("Open or create a picture first."), still=lambda: not self._active()
-            )
+            why = too_large() or "Open or create a picture first."
+            panel.notice.say(tr(why), still=lambda: not self._active())
             return
         model = panel.model.model
         if model is None or self._limits is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from krita import Krita, Selection
 
+from ..protocol.pixels import LARGEST_SIDE
 from ..protocol.region import Rect, Size
 from ..protocol.sentences import Sentence
 from . import sight, writing
@@ -28,6 +29,7 @@ from .nodes import (
     DocumentError,
     Layer,
     LayerGone,
+    TooLarge,
     cloned,
     converted,
     find,
@@ -47,8 +49,10 @@ __all__ = [
     "DocumentError",
     "Layer",
     "LayerGone",
+    "TooLarge",
     "active_document",
     "open_documents",
+    "too_large",
 ]
 
 _ANNOTATION = "velatura/"
@@ -57,9 +61,28 @@ _AROUND = 64
 
 
 def active_document() -> Document | None:
-    """The document that the painter is looking at, or None."""
+    """The document that the painter is looking at, or None: also where it is ``too_large``."""
     found = Krita.instance().activeDocument()
-    return None if found is None else Document(found)
+    return None if found is None or _oversize(found) is not None else Document(found)
+
+
+def too_large() -> Sentence | None:
+    """Why the document that the painter is looking at cannot be worked on, None where it can."""
+    found = Krita.instance().activeDocument()
+    return None if found is None else _oversize(found)
+
+
+def _oversize(handle: Any) -> Sentence | None:
+    width, height = handle.width(), handle.height()
+    if max(width, height) <= LARGEST_SIDE:
+        return None
+    return Sentence(
+        "The canvas, {width} x {height} pixels, is too large: at most {most} on a side can be "
+        "painted. Crop it, or paint in a copy of a part.",
+        width=width,
+        height=height,
+        most=LARGEST_SIDE,
+    )
 
 
 def open_documents() -> list[Document]:
@@ -100,7 +123,11 @@ class Document:
 
     @property
     def size(self) -> Size:
+        """Raises TooLarge."""
         handle = self._open()
+        sentence = _oversize(handle)
+        if sentence is not None:
+            raise TooLarge(sentence)
         return Size(handle.width(), handle.height())
 
     @property

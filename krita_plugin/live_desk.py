@@ -14,7 +14,7 @@ from ..protocol import messages as m
 from ..protocol.errors import LocalError
 from ..protocol.region import Rect, Size
 from .changes import Changes
-from .document import Document, DocumentError
+from .document import Document, DocumentError, too_large
 from .link import Link
 from .live import NOTHING_SELECTED, SELECTION_LOST, Close, LivePolicy, Open
 from .live_area import Scope, framed
@@ -194,7 +194,7 @@ class LiveDesk(QtCore.QObject):
         if self._error:
             return None, self._error
         if self._source is None or document is None or view is None or not view.shows(document):
-            return None, _NO_PICTURE
+            return None, too_large() or _NO_PICTURE
         if not self._is_connected or model is None:
             return None, _NO_SERVER if not self._is_connected else _NO_MODEL
         if model.name != self._model:

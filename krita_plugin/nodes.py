@@ -34,6 +34,10 @@ class DocumentClosed(DocumentError):
     """The document was closed."""
 
 
+class TooLarge(DocumentError):
+    """The canvas has more pixels on a side than the protocol takes."""
+
+
 class LayerGone(DocumentError):
     """The layer was deleted."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..protocol import messages as m
 from ..protocol.region import Rect, Size
-from .document import Document
+from .document import Document, TooLarge
 from .frames import Frames
 from .state import Settings
 
@@ -57,6 +58,13 @@ class Painting:
             return rect
         x, y = rect.x + self.enlarge.x, rect.y + self.enlarge.y
         return Rect(x, y, rect.width, rect.height)
+
+
+def is_as_asked(painting: Painting) -> bool:
+    """True while its document, which is open, has the size that it was asked for."""
+    with contextlib.suppress(TooLarge):
+        return painting.fits(painting.document.size)
+    return False
 
 
 def hidden_by(is_whole: bool, source: str | None, reopened: str | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from . import placing
 from .document import Document, DocumentError
 from .images import rgba_image
 from .overlay import Overlay
-from .painting import Painting
+from .painting import Painting, is_as_asked
 from .qt import Qt, QtCore
 from .trial import Trial
 from .ui.panel import Panel
@@ -39,7 +39,7 @@ class Preview(QtCore.QObject):
             self._close_trial()
             self._job = event.job
         document = painting.document
-        if document.is_open:
+        if document.is_open and is_as_asked(painting):
             # Its alpha is the layer's already: the area is no more than the layer's bounds.
             area = painting.placed(event.area, document.size)
             with contextlib.suppress(DocumentError):  # said when it is kept

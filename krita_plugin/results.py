@@ -16,7 +16,7 @@ from .entries import Key
 from .finished import Finished
 from .hiding import Hiding
 from .link import Link
-from .painting import Painting
+from .painting import Painting, is_as_asked
 from .qt import QtCore
 from .strokes import Strokes
 from .together import Together
@@ -94,7 +94,7 @@ class Results(QtCore.QObject):
             return
         if not painting.document.is_open:
             self._say_closed(painting.name)
-        elif not painting.fits(painting.document.size):
+        elif not is_as_asked(painting):
             # What was selected may have moved.
             say(
                 tr(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from .document import Document
-from .painting import Painting
+from .painting import Painting, is_as_asked
 from .placing import visible_sum
 
 
@@ -36,7 +36,7 @@ class _Place:
         painting, document = self.painting, self.painting.document
         if painting.watched is None or not document.is_open:
             return None
-        if not painting.fits(document.size) or document.frames != painting.frames:
+        if not is_as_asked(painting) or document.frames != painting.frames:
             return None
         if document.limits().isolated:
             return None

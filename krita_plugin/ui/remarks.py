@@ -15,6 +15,7 @@ class Remarks(QtWidgets.QWidget):
         super().__init__(parent)
         self.enlarged = WrappedLabel("enlarged")
         self.remark = WrappedLabel("remark")
+        self._obstacle = ""
         lines = column(self)
         for line in (self.enlarged, self.remark):
             lines.addWidget(line)
@@ -39,9 +40,14 @@ class Remarks(QtWidgets.QWidget):
         self._fold()
 
     def show_canvas(self, canvas: Canvas | None) -> None:
-        """Say what Krita keeps from us."""
-        _show(self.remark, "" if canvas is None else remark(canvas))
+        """Say what Krita keeps from us, or what else is in the way."""
+        _show(self.remark, self._obstacle if canvas is None else remark(canvas))
         self._fold()
+
+    def show_obstacle(self, sentence: str) -> None:
+        """Say why there is no canvas that can be painted on; "" for nothing."""
+        self._obstacle = sentence
+        self.show_canvas(None)
 
     def _fold(self) -> None:
         self.setVisible(not (self.enlarged.isHidden() and self.remark.isHidden()))

@@ -88,6 +88,14 @@ def test_the_picture_of_a_resized_canvas_waits_for_the_painter(paint):
     paint("waits_when_the_canvas_was_resized")
 
 
+@pytest.mark.parametrize(
+    "promise",
+    ["says_that_a_canvas_is_too_large", "keeps_a_picture_whose_canvas_becomes_too_large"],
+)
+def test_a_canvas_beyond_the_largest_side(paint, promise):
+    paint(promise, "too_large.py")
+
+
 def test_what_is_in_the_way_is_said_in_a_line_with_retry(paint):
     paint("says_what_is_in_the_way")
 

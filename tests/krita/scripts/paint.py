@@ -18,10 +18,14 @@ def light(word, seconds=90):
     )
 
 
-def ready():
-    """A docker as a new painter finds it, with a green light."""
+def light_is_green():
     kt.docker()
     yield light("Ready")
+
+
+def ready():
+    """A docker as a new painter finds it, with a green light."""
+    yield from light_is_green()
     fold("advanced", is_open=True)
     combo = kt.find("model")
     combo.setCurrentIndex(max(0, combo.findText("tiny")))
