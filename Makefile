@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPES := .cache/types/velatura
 
-.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin release clean
+.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin release campaign-install clean
 
 demo: $(VENV)/.run
 	$(BIN)/velatura demo
@@ -19,6 +19,10 @@ plugin: $(VENV)/.run
 # What painters get: one zip a platform, in dist/.
 release: $(VENV)/.run
 	$(BIN)/python tools/release.py
+
+# The installer, killed at 25 random moments.
+campaign-install: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.install_kills
 
 test: lint types contracts tests
 

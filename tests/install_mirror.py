@@ -40,6 +40,14 @@ sys.meta_path.append(Borrowed)
 """
 
 
+_CUT = threading.Event()
+
+
+def cut(is_cut: bool) -> None:
+    """Let the mirror hang up on everybody, or answer again."""
+    (_CUT.set if is_cut else _CUT.clear)()
+
+
 def pack_python(into: Path) -> Path:
     """Write the interpreter that runs this, and uv's list that names it; return the list."""
     into.mkdir(parents=True, exist_ok=True)
@@ -108,6 +116,12 @@ def mirror(folder: Path) -> Iterator[Mirror]:
     index = borrow_torch(folder / "torch")
 
     class Quiet(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if _CUT.is_set():
+                self.connection.close()
+            else:
+                super().do_GET()
+
         def log_message(self, *args: object) -> None:
             return
 

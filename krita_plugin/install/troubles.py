@@ -79,7 +79,7 @@ _SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=[?&])(?:token|key|password|auth)=[
 
 
 class Trouble(Exception):
-    """kind: a name of a row above, or unsupported, folder, busy, check, cancelled, unknown."""
+    """kind: a name of a row above, or unsupported, folder, busy, check, ended, unknown."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -98,8 +98,10 @@ def explain(output: str, code: int) -> Trouble:
     for kind, pattern, sentence in _KNOWN:
         if re.search(pattern, text):
             return Trouble(kind, sentence)
-    last = next((x.strip() for x in reversed(output.splitlines()) if x.strip()), "nothing")
-    return Trouble("unknown", f"It stopped ({code}) and said: {without_secrets(last)[:300]}")
+    last = next((x.strip() for x in reversed(output.splitlines()) if x.strip()), "")
+    if code < 0 or not last:
+        return Trouble("ended", f"Another program, or the system, ended it ({code}): try again.")
+    return Trouble("unknown", f"It stopped ({code}) and said: {without_secrets(last)[:300]!r}.")
 
 
 def of_os_error(error: OSError, path: Path) -> Trouble:

@@ -59,6 +59,13 @@ def test_what_nobody_knows_is_told_as_it_was_said_without_a_password():
     assert "secret" not in trouble.sentence
 
 
+@pytest.mark.parametrize(("output", "code"), [("", 1), ("Resolved 3 packages", -9), ("\n \n", 2)])
+def test_what_was_ended_from_outside_is_told_as_that(output, code):
+    trouble = explain(output, code)
+    assert trouble.kind == "ended"
+    assert trouble.sentence.endswith("try again.")
+
+
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
