@@ -4,7 +4,8 @@ Everything lies in one folder of the user's, mode 0700:
 
     token         the secret, one line, mode 0600
     server.json   written by a running server: {"pid", "host", "port", "version", "tls", "certificate"}
-    launch.json   written by ``velatura plugin install``: {"command": [...]} starts the server
+    launch.json   written by the plugin's installer or by ``velatura plugin install``:
+                  {"command": [...]} starts the server
     models.json   written by ``velatura add`` or the plugin: {"folders": [...]} with models to read
 """
 

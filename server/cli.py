@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -75,8 +78,13 @@ def serve(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM file, for TLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    end_with_input: Annotated[
+        bool, typer.Option(help="End when standard input closes, as it does with who started it.")
+    ] = False,
 ) -> None:
     """Start the server and stay until Ctrl-C."""
+    if end_with_input:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     from . import app as server
     from .settings import Settings, StartError, bytes_of
     from .worker.runtime.switches import Switches
@@ -101,6 +109,11 @@ def serve(
         server.serve(settings, lambda running: _announce(running, settings.listen_on_network))
     except StartError as error:
         fail(str(error))
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _announce(running: Running, on_network: bool) -> None:
@@ -141,8 +154,6 @@ def ps() -> None:
 @app.command()
 def stop() -> None:
     """End the server that runs; finished pictures stay, jobs that run are lost."""
-    import os
-    import signal
     import time
 
     try:

@@ -18,7 +18,11 @@ from velatura.protocol.client import Client, open_websocket
 from velatura.protocol.discovery import read_running, read_token
 from websockets.sync.client import connect
 
-SERVE = (sys.executable, "-m", "velatura.server.cli", "serve", "--port", "0")
+# It ends with us, however we end: nobody else knows where it is.
+SERVE = (
+    *(sys.executable, "-m", "velatura.server.cli", "serve"),
+    *("--port", "0", "--end-with-input"),
+)
 _START_LIMIT = 60.0
 
 
@@ -32,7 +36,7 @@ def local_server(name: str, command: Sequence[str] = SERVE) -> Iterator[Client]:
         process = subprocess.Popen(
             command,
             env={**os.environ, "VELATURA_HOME": home},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )
         try:
@@ -40,7 +44,7 @@ def local_server(name: str, command: Sequence[str] = SERVE) -> Iterator[Client]:
                 yield client
         finally:
             process.terminate()
-            process.wait(20)
+            process.communicate(timeout=20)
 
 
 def _greet(home: Path, process: subprocess.Popen[bytes], name: str) -> Client:

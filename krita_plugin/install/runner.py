@@ -58,7 +58,8 @@ def run(
             try:
                 line = lines.get(timeout=_LOOK)
             except queue.Empty:
-                line = ""
+                # What it left behind may hold the pipe open for ever.
+                line = "" if process.poll() is None else None
             if line is None:
                 break
             if line:
@@ -72,6 +73,7 @@ def run(
         _end(process)
         raise
     code = process.wait()
+    _end(process)
     output = "\n".join(said)
     if code:
         raise explain(output, code)
@@ -87,7 +89,7 @@ def _read(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[str | None]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """With everything that it started, where the system knows groups of processes."""
+    """With everything that it started, also what it left, where there are groups of processes."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGTERM)

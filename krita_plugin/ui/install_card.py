@@ -9,7 +9,7 @@ from ..install.installed import KEPT
 from ..install.installer import Progress
 from ..install.view import CardView
 from ..qt import QtWidgets, Signal
-from .parts import TOUCH, Combo, ElidedButton, ElidedLabel, WrappedLabel, column, row, tool_button
+from .parts import TOUCH, Combo, ElidedButton, WrappedLabel, column, row, tool_button
 from .words import tr
 
 _KEPT_WORDS = {
@@ -44,7 +44,7 @@ class InstallCard(QtWidgets.QFrame):
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
-        self.words = ElidedLabel("install_words")
+        self.words = WrappedLabel("install_words")
         self.trouble = WrappedLabel("install_trouble")
         self.button = QtWidgets.QPushButton()
         self.button.setObjectName("install")
