@@ -217,6 +217,9 @@ def _original(name: str, layers: int, attends: set[str]) -> str:
         kind, number, *inner = rest
         block, at = "middle_block", 1 if kind == "attentions" else 2 * int(number)
         return ".".join((block, str(at), *_inner(kind, inner)))
+    if side not in ("down_blocks", "up_blocks"):
+        # What the original code does not have, such as where LCM's UNet is told the guidance scale.
+        return name
     level, kind, number, *inner = rest
     down = side == "down_blocks"
     index = (layers + 1) * int(level) + int(number) + down

@@ -61,6 +61,9 @@ class _Line:
         if entry.turn[0] > self._round:
             self._round = entry.turn[0]
             self._served.clear()
+        if not self._sorted:
+            # Nobody waits whose turn it could be: sessions that come and go are not remembered.
+            self._served.clear()
         self._served.add(entry.session)
         self._forget(entry)
         return entry

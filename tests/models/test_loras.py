@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import put_unet
 from ldm import save_sparse
 from lora_files import make_lora, parts_of
 from safetensors.torch import save_file
@@ -283,6 +285,20 @@ def test_a_rank_stabilised_lora_is_scaled_by_the_root_of_its_rank(folder: Path) 
                 made[name] = loaded.unet(*inputs).sample
     assert torch.allclose(made["rooted"], made["plain"], atol=1e-5)
     assert not torch.allclose(made["plain"], plain, atol=1e-2)
+
+
+def test_a_unet_that_is_told_the_guidance_scale_takes_loras(folder: Path, tmp_path: Path) -> None:
+    lcm = tmp_path / "lcm"
+    shutil.copytree(folder, lcm)
+    put_unet(lcm, time_cond_proj_dim=8)
+    library = Library([], starter=lcm)
+    loaded = library.load("lcm", "cpu", torch.float32, lambda *_: None)
+    inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32), None, torch.randn(1, 8))
+    lora = load_lora(library.addons()[0], loaded)
+    with torch.no_grad():
+        plain = loaded.unet(*inputs).sample
+        with worn(loaded, [(lora, 1.0, 1.0)]):
+            assert not torch.allclose(loaded.unet(*inputs).sample, plain, atol=1e-2)
 
 
 def test_a_matrix_is_taken_where_the_model_has_a_convolution_of_one_pixel(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 from harness import generate, new_job
@@ -364,3 +365,23 @@ class Queue(RuleBasedStateMachine):
 
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_sessions_and_jobs_that_are_gone_leave_nothing_behind():
+    # Pickled, whatever is still held is counted, wherever it is.
+    scheduler = ready()
+
+    def come_and_go(number):
+        session = f"session {number:06}"
+        requests = [generate() for _ in range(2)]
+        for request in requests:
+            scheduler.submit(session, request)
+        scheduler.cancel(session, requests[1].job)
+        finish(scheduler, requests[0].job)
+
+    for number in range(10):
+        come_and_go(number)
+    before = len(pickle.dumps(scheduler))
+    for number in range(500):
+        come_and_go(10 + number)
+    assert len(pickle.dumps(scheduler)) < before + 100
