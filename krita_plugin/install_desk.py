@@ -39,7 +39,8 @@ _END_LIMIT = 3.0
 
 class InstallDesk(QtCore.QObject):
     """start_wanted: let this computer's server start. said(sentence): something is done.
-    startable: whether there is one that could start.
+    startable: whether there is one that could start. slowness(words): how long it takes without a
+    graphics card, "" with one.
 
     Nothing here holds the GUI thread: a driver's program that tells the card may take seconds.
     """
@@ -47,6 +48,7 @@ class InstallDesk(QtCore.QObject):
     start_wanted = Signal()
     said = Signal(str)
     startable = Signal(bool)
+    slowness = Signal(str)
     _planned = Signal(object, object)  # Machine, Plan or Trouble
     _came = Signal(object)  # Progress
     _ended = Signal(object)  # Installed, Trouble, or None when cancelled
@@ -120,6 +122,8 @@ class InstallDesk(QtCore.QObject):
         self._is_here = is_here
         self._card.setVisible(self._kind != view.NOTHING and (is_here or self._is_busy))
         self.startable.emit(self._kind not in (view.OFFER, view.REFUSED))
+        now = used(self._data, self.home)
+        self.slowness.emit("" if now is None else view.ready_words(now.receipt))
 
     def end(self) -> None:
         """Krita ends: what is under way stops, and goes on next time."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...protocol.sentences import Sentence
 from .devices import CPU, LABELS, builds_for
-from .installed import VERSIONS, installed, is_foreign, used
+from .installed import VERSIONS, Receipt, installed, is_foreign, used
 from .installer import Progress
 from .machine import Machine
 from .plan import MARK, Plan, in_gb
@@ -118,10 +118,23 @@ def part_done(progress: Progress) -> float:
 
 def installed_words(device: str, seconds: float) -> str:
     """What a painter reads when it is done. device: of LABELS."""
-    how = Sentence("small pictures, about {seconds} s", seconds=max(1, round(seconds)))
+    how = {"seconds": max(1, round(seconds))}
     if device == CPU:
-        return Sentence("Installed. No graphics card: {how}.", how=how)
-    return Sentence("Installed. {device}: {how}.", device=LABELS[device], how=how)
+        said = "Installed. No graphics card: small pictures, about {seconds} s."
+        return Sentence(said, **how)
+    said = "Installed. {device}: small pictures, about {seconds} s."
+    return Sentence(said, device=LABELS[device], **how)
+
+
+def ready_words(receipt: Receipt) -> str:
+    """What the light says of a server that paints without a graphics card, as its first picture was
+    measured; "" where it has one."""
+    if not receipt.paints_on.startswith("CPU"):
+        return ""
+    return Sentence(
+        "Ready. No graphics card: small pictures, about {seconds} s.",
+        seconds=max(1, round(receipt.seconds)),
+    )
 
 
 def _time(seconds: float) -> str:

@@ -71,6 +71,7 @@ class ConnectionRow(QtWidgets.QWidget):
         self._server = ""
         self._owed: Mapping[str, int] = {}
         self._is_startable = True
+        self._slow_words = ""
         self.can_manage: Callable[[], bool] = lambda: False
         self.light = Light(self)
         self.menu = QtWidgets.QMenu(self.light)
@@ -107,6 +108,12 @@ class ConnectionRow(QtWidgets.QWidget):
         self._is_startable = is_startable
         self._show()
 
+    def show_slowness(self, words: str) -> None:
+        """What to say when this computer's server is ready without a graphics card; "" for what it
+        says itself."""
+        self._slow_words = words
+        self._show()
+
     def show_owed(self, owed: Mapping[str, int]) -> None:
         """How many jobs each server (by its id) has not answered yet."""
         self._owed = owed
@@ -114,6 +121,9 @@ class ConnectionRow(QtWidgets.QWidget):
     def _show(self) -> None:
         link, name = self._state, dict(self._servers).get(self._server, "")
         reason, is_wrong = tr(link.reason), link.kind in _WRONG
+        is_slow = link.kind == state.READY and link.device.startswith("CPU") and not self._server
+        if is_slow and self._slow_words:
+            reason = tr(self._slow_words)
         self.light.color = QtGui.QColor(_COLORS[link.kind])
         self.light.setToolTip(tr("{reason} Tap to choose the server.", reason=reason))
         self.light.setAccessibleName(reason)

@@ -62,6 +62,7 @@ class Docker(DockWidget):
         self.panel.connection.chosen.connect(self._choose_server)
         self.installation = InstallDesk(self.panel.install, data_folder(), parent=self)
         self.installation.startable.connect(self.panel.connection.set_startable)
+        self.installation.slowness.connect(self.panel.connection.show_slowness)
         self.installation.start_wanted.connect(self.panel.connection.start_server)
         self.installation.said.connect(self.panel.notice.say)
         self.link.state_changed.connect(self.installation.link_changed)

@@ -233,6 +233,25 @@ def test_start_is_offered_only_where_something_could_start(make, panel):
     assert find(panel, "start_server").isVisible()
 
 
+def test_without_a_graphics_card_the_light_says_how_long_a_picture_takes(make, panel, folder):
+    one = make()
+    one.desk.slowness.connect(panel.connection.show_slowness)
+    one.offered()
+    click(panel, "install")
+    one.done()
+    receipt = next((folder / "server").glob("versions/*/receipt.json"))
+    ready = LinkState(state.READY, "Ready on CPU with 2 threads.", "CPU with 2 threads")
+    panel.show_link(ready)
+    assert find(panel, "reason").text() == "Ready on CPU with 2 threads."  # "a brush" painted
+    told = {**json.loads(receipt.read_text()), "paints_on": "CPU with 2 threads", "seconds": 4.2}
+    receipt.write_text(json.dumps(told))
+    one.desk.follow(True)
+    words = "Ready. No graphics card: small pictures, about 4 s."
+    assert find(panel, "reason").text() == words
+    panel.connection.show_servers([("a1b2c3d4", "studio")], "a1b2c3d4")
+    assert find(panel, "reason").text() == "studio: Ready on CPU with 2 threads."
+
+
 def test_krita_that_ends_takes_the_installer_with_it(make, panel, told, folder):
     told(venv={"sleep": 60})
     one = make()
