@@ -10,7 +10,7 @@ from velatura.models.errors import ModelError
 from velatura.models.families.base import Family, Found
 from velatura.models.families.registry import families
 from velatura.models.families.single import looks_like
-from velatura.models.samplers import SAMPLERS
+from velatura.models.samplers import ZERO_SNR_SAMPLER, has_zero_snr, samplers_for
 from velatura.models.weights import Header, find_weights, read_header, read_json
 from velatura.models.words import describe_words
 from velatura.protocol.errors import LocalError
@@ -72,6 +72,9 @@ def describe(
     words = [describe_words(path / "tokenizer"), _DEPTH_WORDS if found.extra == "depth" else ""]
     if found.few:
         words.append(_FEW_WORDS.format(steps=found.few.steps))
+    scheduler = path / "scheduler" / "scheduler_config.json"
+    schedule = {**(read_json(scheduler) if scheduler.is_file() else {}), **found.schedule}
+    sampler = ZERO_SNR_SAMPLER if has_zero_snr(schedule) else family.sampler
     try:
         return ModelInfo(
             name=name,
@@ -81,8 +84,8 @@ def describe(
             largest=max(found.native, largest),
             actions=family.actions,
             controls=controls,
-            samplers=tuple(SAMPLERS),
-            sampler=found.few.sampler if found.few else family.sampler,
+            samplers=samplers_for(schedule),
+            sampler=found.few.sampler if found.few else sampler,
             steps=found.few.steps if found.few else family.steps,
             guidance=found.few.guidance if found.few else family.guidance,
             words=" ".join(word for word in words if word),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -37,6 +38,7 @@ _SCHEDULES: Mapping[str, Mapping[str, Any]] = {
     "SGM Uniform": {"timestep_spacing": "trailing"},
     "Beta": {"use_beta_sigmas": True},
 }
+_BETA = _SCHEDULES["Beta"].keys()
 _SPACED = {option for schedule in _SCHEDULES.values() for option in schedule}
 _ALL = tuple(_SCHEDULES)
 _SDE = {"algorithm_type": "sde-dpmsolver++"}
@@ -139,6 +141,29 @@ def _noise_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
     return schedule
 
 
+_ZERO_SNR = "rescale_betas_zero_snr"
+# Of the last step of training with a terminal signal-to-noise ratio of zero, as diffusers has it: at
+# 0 itself the noise level would be infinite.
+_LEAST_ALPHA = 2.0**-24
+# What is offered first for such a model. Karras' spacing, made for a largest noise level of about 15,
+# would spend two thirds of its steps above 90 % of the noise, as the level is 4096 here.
+ZERO_SNR_SAMPLER = "Euler"
+
+
+def has_zero_snr(config: Mapping[str, Any]) -> bool:
+    """Whether a model of this scheduler config was trained down to no signal (Lin et al. 2023)."""
+    return config.get(_ZERO_SNR) is True
+
+
+def samplers_for(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the samplers that a model of this scheduler config can be painted with.
+
+    A beta distribution over noise levels up to 4096 would leave one step for the whole picture.
+    """
+    zero = has_zero_snr(config)
+    return tuple(n for n, one in SAMPLERS.items() if not (zero and one.options.keys() & _BETA))
+
+
 def make_scheduler(
     sampler: str, config: Mapping[str, Any], *, trailing: bool = False
 ) -> SchedulerMixin:
@@ -146,7 +171,8 @@ def make_scheduler(
 
     ``config`` is a model's scheduler config; its noise schedule and prediction type are kept.
     ``trailing``: the model was trained for a few steps that begin at the very last training step;
-    a schedule of another name is kept.
+    a schedule of another name is kept. So is a model with a terminal signal-to-noise ratio of zero,
+    which every sampler honours that is offered for it.
     Raises ModelError (``unsupported``) for a name that is not in SAMPLERS, and for a config whose
     numbers no model can have.
     """
@@ -164,6 +190,19 @@ def make_scheduler(
     schedule = _noise_schedule(config)
     # Stable Diffusion's pipelines insist on this offset; only "leading" schedules look at it.
     options = {"steps_offset": 1, **chosen.options}
-    if trailing and not options.keys() & _SPACED:
+    if (trailing or has_zero_snr(config)) and not options.keys() & _SPACED:
         options["timestep_spacing"] = "trailing"
-    return getattr(diffusers, chosen.scheduler).from_config(schedule, **options)
+    made = getattr(diffusers, chosen.scheduler)
+    if has_zero_snr(config) and _ZERO_SNR not in inspect.signature(made.__init__).parameters:
+        schedule["trained_betas"] = _zero_snr_betas(schedule)
+    return made.from_config(schedule, **options)
+
+
+def _zero_snr_betas(schedule: Mapping[str, Any]) -> list[float]:
+    """The rescaled betas, for a scheduler that cannot make them itself."""
+    from diffusers import DDIMScheduler
+
+    betas = DDIMScheduler.from_config(schedule).betas.double()
+    before_last = (1 - betas[:-1]).prod()
+    betas[-1] = 1 - _LEAST_ALPHA / before_last
+    return betas.tolist()

@@ -16,12 +16,19 @@ _LENGTH = 77
 
 
 def make_tokenizer(pad: str = _END) -> CLIPTokenizer:
-    """The tokenizer of Radford et al. 2021; ``pad`` fills prompts up (OpenCLIP's models: ``!``)."""
+    """Make the tokenizer of Radford et al. 2021; ``pad`` fills prompts up (OpenCLIP's models: ``!``).
+
+    Filling up is all that it is for: where it stands in a prompt it is read as what it says.
+    """
     from transformers import CLIPTokenizer
 
     vocabulary, merges = _vocabulary()
     return CLIPTokenizer(
-        vocab=dict(vocabulary), merges=list(merges), pad_token=pad, model_max_length=_LENGTH
+        vocab=dict(vocabulary),
+        merges=list(merges),
+        pad_token=pad,
+        model_max_length=_LENGTH,
+        split_special_tokens=True,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from checkpoints import edit, make_sd2, put_estimator, put_unet
 from velatura.models.errors import ModelError
+from velatura.models.families.clip import make_tokenizer
 from velatura.models.families.sd2 import SD2
 from velatura.models.families.sd15 import SD15
 from velatura.models.library import Library
@@ -32,6 +33,19 @@ def copy(made, tmp_path) -> Path:
 def library(tmp_path) -> Library:
     (tmp_path / "models").mkdir(exist_ok=True)
     return Library([tmp_path / "models"], starter=tmp_path / "no-starter")
+
+
+def test_an_exclamation_mark_in_a_prompt_is_not_the_padding(copy, library):
+    """As OpenCLIP's own tokenizer: only the filling up is 0."""
+    shutil.rmtree(copy / "tokenizer")
+    make_tokenizer("!").save_pretrained(copy / "tokenizer")
+    edit(copy / "tokenizer" / "tokenizer_config.json", split_special_tokens=False)
+    loaded = library.load("two", CPU, torch.float32, lambda *_: None)
+    for tokenizer in (make_tokenizer("!"), loaded.tokenizer):
+        told = tokenizer(["wow!", "! !! !!!"], padding="max_length").input_ids
+        assert told[0][:5] == [49406, 2781, 256, 49407, 0]
+        assert told[1][:6] == [49406, 256, 748, 995, 49407, 0]
+    assert loaded.denoiser.text.tokenize("wow!") == [2781, 256]
 
 
 @pytest.mark.parametrize(("sample", "native"), [(64, 512), (96, 768)])

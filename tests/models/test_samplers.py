@@ -8,8 +8,11 @@ import sys
 
 import pytest
 import torch
+from ldm import full_size, save_sparse
 from velatura.models.errors import ModelError
-from velatura.models.samplers import SAMPLERS, make_scheduler
+from velatura.models.families.single import CONFIGS
+from velatura.models.library import Library
+from velatura.models.samplers import SAMPLERS, make_scheduler, samplers_for
 
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -35,7 +38,8 @@ def sample(sampler: str, config: dict, target: torch.Tensor, steps: int = 20) ->
         sigma = (
             noise[low].sqrt() + (noise[high].sqrt() - noise[low].sqrt()) * (float(t) - low)
         ).item()
-        alpha = 1 / (1 + sigma**2)
+        # A level of no signal at all has no finite noise; it lies on a whole step.
+        alpha = levels[low].item() if low == float(t) else 1 / (1 + sigma**2)
         epsilon = (seen - alpha**0.5 * target) / (1 - alpha) ** 0.5
         predicted = alpha**0.5 * epsilon - (1 - alpha) ** 0.5 * target
         output = predicted if config["prediction_type"] == "v_prediction" else epsilon
@@ -52,6 +56,33 @@ def test_every_sampler_arrives_at_the_picture_that_the_model_sees(sampler, predi
     result = sample(sampler, {**SCHEDULE, "prediction_type": prediction}, target)
     # DDIM and LCM land on the first training step, which still holds 3 % of noise.
     assert (result - target).abs().mean() < 0.05
+
+
+ZERO_SNR = {**SCHEDULE, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+@pytest.mark.parametrize("sampler", samplers_for(ZERO_SNR))
+def test_every_sampler_honours_a_terminal_signal_to_noise_ratio_of_zero(sampler, steps):
+    scheduler = make_scheduler(sampler, ZERO_SNR)
+    scheduler.set_timesteps(steps)
+    # The first step sees no signal, so it is the very last one of training.
+    assert scheduler.timesteps[0] >= 998
+    assert scheduler.alphas_cumprod[-1] < 1e-7
+    between = make_scheduler("Euler", ZERO_SNR).alphas_cumprod[:-1]
+    assert torch.allclose(scheduler.alphas_cumprod[:-1], between, atol=1e-6)
+    target = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert (sample(sampler, ZERO_SNR, target, steps) - target).abs().mean() < 0.05
+
+
+def test_a_sampler_that_cannot_is_not_offered_for_such_a_model(tmp_path):
+    refused = set(SAMPLERS) - set(samplers_for(ZERO_SNR))
+    assert refused == {"Euler Beta", "DPM++ 2M Beta", "DPM++ 2M SDE Beta", "Heun Beta"}
+    assert samplers_for(SCHEDULE) == tuple(SAMPLERS)
+    told = full_size(CONFIGS / "sdxl") | {"v_pred": (0,), "ztsnr": (0,)}
+    save_sparse(tmp_path / "noob.safetensors", told)
+    (info,) = Library([tmp_path], starter=tmp_path / "none").models()
+    assert (info.sampler, info.samplers) == ("Euler", samplers_for(ZERO_SNR))
 
 
 def test_a_painters_choice_is_not_changed_by_the_sampler_that_the_checkpoint_was_saved_with():

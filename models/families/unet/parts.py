@@ -155,7 +155,9 @@ def _load_folder(
         "vae": AutoencoderKL,
     }
     parts: dict[str, Any] = {
-        name: CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
+        name: CLIPTokenizer.from_pretrained(
+            folder / name, local_files_only=True, split_special_tokens=True
+        )
         for name in _TOKENIZERS[: len(family.pads)]
     }
     for sub_folder in found.parts:
