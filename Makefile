@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPES := .cache/types/velatura
 
-.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin release campaign-install clean
+.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin release campaign-install campaign-kills campaign-fuzz clean
 
 demo: $(VENV)/.run
 	$(BIN)/velatura demo
@@ -39,6 +39,15 @@ contracts: $(VENV)/.dev
 # TESTS=--twice: what failed runs once more.
 tests: $(VENV)/.dev
 	$(BIN)/python tests/run.py $(TESTS)
+
+# Workers, servers and connections killed, 100 of each; a million mutated messages: half an hour. Their
+# short forms are among the tests.
+RESULTS := benchmarks/results
+campaign-kills: $(VENV)/.dev
+	$(BIN)/python tests/campaigns/kills.py --out $(RESULTS)/campaign-kills.json
+
+campaign-fuzz: $(VENV)/.dev
+	$(BIN)/python tests/campaigns/fuzz_messages.py --out $(RESULTS)/campaign-fuzz-messages.json
 
 # The docker in its main states, photographed in a real Krita, as docs/docker-*.png.
 pictures: $(VENV)/.dev
