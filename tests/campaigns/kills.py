@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -24,9 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "server"))
+sys.path[:0] = [str(ROOT / "tests" / "server"), str(ROOT / "tests" / "campaigns")]
 
 from harness import ServerProcess, generate, is_alive  # noqa: E402
+from record import keep  # noqa: E402
 from velatura.protocol import messages as m  # noqa: E402
 from velatura.protocol.client import Client  # noqa: E402
 from websockets.exceptions import WebSocketException  # noqa: E402
@@ -207,7 +207,7 @@ def main() -> int:
         told[what] = asdict(run(what, options.each))
         print(what, told[what], flush=True)
     if options.out:
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+        keep(options.out, told)
     return int(any(one["lost"] or one["doubled"] or one["orphans"] for one in told.values()))
 
 
