@@ -10,9 +10,11 @@ from velatura.models import embeddings, loras
 from velatura.models.addon import AddOn
 from velatura.models.addon_names import AddOns
 from velatura.models.errors import ModelError
+from velatura.models.guard import reading
 from velatura.models.items import Item
 from velatura.models.places import EMBEDDING
 from velatura.models.weights import FileStamp, read_header, stamp_of
+from velatura.protocol.messages import AddOnInfo
 
 
 class AddOnReader:
@@ -40,21 +42,27 @@ class AddOnReader:
 def _look(item: Item, stamp: FileStamp) -> AddOn:
     """Tell from its header what one file fits, or why it cannot be used."""
     try:
-        if item.reason:
-            raise ModelError("unsupported", item.reason)
-        if not item.path.is_file():
-            raise ModelError("unsupported", "it is a folder: put the file itself there.")
-        header = read_header(item.path)
-        tensors, metadata = header.tensors, header.metadata
-        if item.kind == EMBEDDING:
-            width, aliases = embeddings.find_width(tensors), embeddings.find_aliases(tensors)
-            return AddOn(item, width, "", stamp, aliases)
-        width, aliases = loras.find_width(tensors, metadata), loras.find_aliases(metadata)
-        return AddOn(item, width, "", stamp, aliases, tuple(_bundled(item, tensors, stamp)))
+        with reading():
+            if item.reason:
+                raise ModelError("unsupported", item.reason)
+            if not item.path.is_file():
+                raise ModelError("unsupported", "it is a folder: put the file itself there.")
+            header = read_header(item.path)
+            tensors, metadata = header.tensors, header.metadata
+            if item.kind == EMBEDDING:
+                width, aliases = embeddings.find_width(tensors), embeddings.find_aliases(tensors)
+                _check(item, width)
+                return AddOn(item, width, "", stamp, aliases)
+            width, aliases = loras.find_width(tensors, metadata), loras.find_aliases(metadata)
+            _check(item, width)
+            return AddOn(item, width, "", stamp, aliases, tuple(_bundled(item, tensors, stamp)))
     except ModelError as error:
         return AddOn(item, 0, error.message, stamp)
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
-        return AddOn(item, 0, "it is broken: get the file again.", stamp)
+
+
+def _check(item: Item, width: int) -> None:
+    """Check that the catalogue can say it. Raises LocalError."""
+    AddOnInfo(kind=item.kind, name=item.name, family="any", text_width=width)
 
 
 def _bundled(
@@ -64,6 +72,9 @@ def _bundled(
     for name, own in embeddings.bundled(tensors).items():
         word = replace(item, kind=EMBEDDING, name=name)
         try:
-            yield AddOn(word, embeddings.find_width(own), "", stamp)
+            with reading():
+                width = embeddings.find_width(own)
+                _check(word, width)
+            yield AddOn(word, width, "", stamp)
         except ModelError as error:
             yield AddOn(word, 0, error.message, stamp)

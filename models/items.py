@@ -96,7 +96,7 @@ def leads_out(path: Path, roots: Iterable[Path]) -> bool:
     """Whether ``path``, or a link in it down to its parts' files, leads out of all ``roots``."""
     # realpath, because Path.resolve raises for a link to itself.
     inside = [os.path.realpath(root) for root in roots]
-    links = [p for p in (path, *path.glob("*"), *path.glob("*/*")) if p.is_symlink()]
+    links = [p for p in (path, *path.glob("*"), *path.glob("*/*")) if os.path.islink(p)]
     return not all(
         any(Path(os.path.realpath(p)).is_relative_to(root) for root in inside)
         for p in (path, *links)
@@ -106,7 +106,7 @@ def leads_out(path: Path, roots: Iterable[Path]) -> bool:
 def _candidates(place: Place) -> Iterator[tuple[str, str, Path, Path]]:
     if place.hub:
         for name, snapshot in snapshots(place.path):
-            if (snapshot / "model_index.json").is_file():
+            if os.path.isfile(snapshot / "model_index.json"):
                 yield CHECKPOINT, name, snapshot, place.path
         return
     folders = place.folders
@@ -122,7 +122,10 @@ def _candidates(place: Place) -> Iterator[tuple[str, str, Path, Path]]:
 
 
 def _find(folder: Path, depth: int, seen: set[str], skip_kinds: bool) -> Iterator[Path]:
-    """Weight files and folders that are a model or a part, without looking into these."""
+    """Weight files and folders that are a model or a part, without looking into these.
+
+    A folder that may not be read is one too: it shall be named with its reason.
+    """
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -132,19 +135,26 @@ def _find(folder: Path, depth: int, seen: set[str], skip_kinds: bool) -> Iterato
         if child.name.startswith(".") or (skip_kinds and is_kind_folder(child.name)):
             continue
         if not _is_folder(child):
-            if path.suffix.lower() in {SINGLE, *PICKLES} and path.is_file():
+            if path.suffix.lower() in {SINGLE, *PICKLES} and os.path.isfile(path):
                 yield path
-        elif any((path / name).exists() for name in ("model_index.json", "config.json", "unet")):
+        elif not os.access(path, os.R_OK | os.X_OK) or _is_model(path):
             yield path
         elif depth > 1:
             yield from _find(path, depth - 1, seen, False)
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder is a model or a part of one, by the names in it."""
+    return any(
+        os.path.exists(folder / name) for name in ("model_index.json", "config.json", "unet")
+    )
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except OSError:
+    except (OSError, ValueError):
         return []
 
 
@@ -161,12 +171,14 @@ def _reason(name: str, path: Path, roots: tuple[Path, ...]) -> str:
             f"its name must be 1 to {_LONGEST_NAME} characters without control characters: "
             "rename it."
         )
+    if not os.access(path, os.R_OK):
+        return "it may not be read by this user: give the right to, or move it away."
     if leads_out(path, roots):
         return (
             "it links to files outside the models folder: move them into it, or add the folder "
             "that they lie in too."
         )
-    if path.suffix.lower() in PICKLES and path.is_file():
+    if path.suffix.lower() in PICKLES and os.path.isfile(path):
         return (
             "it is a pickle, which can run code and is never loaded: turn it into safetensors "
             f"with `velatura convert '{name}'`."

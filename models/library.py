@@ -17,6 +17,8 @@ from velatura.models.control_nets import Net, find_net, nets_beside, serve
 from velatura.models.detect import DEPTH_UNET, describe, detect
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
+from velatura.models.families.registry import families
+from velatura.models.guard import reading
 from velatura.models.items import SINGLE, Item, leads_out, list_items, stamps, stamps_in
 from velatura.models.places import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, Place, find_places
 from velatura.models.snapshot import DEEP, Entry, Snapshot, Unusable, quote, stamp_at
@@ -26,6 +28,9 @@ from velatura.protocol.messages import ModelInfo
 if TYPE_CHECKING:
     import torch
 
+# As many as the catalogue can name.
+_MOST_MODELS = 4096
+_TOO_MANY = f"there are {_MOST_MODELS} models already: take some folders out."
 STARTER = Path(__file__).parent / "starter"
 _STARTER_LORA = "lora-"
 
@@ -57,8 +62,8 @@ class Library:
 
     def snapshot(self) -> Snapshot:
         """Look at every file; the same object while nothing has changed on disk."""
-        named = tuple(self._find_folders())
-        places = tuple(place for folder in named for place in find_places(folder))
+        named, unread = self._name_folders()
+        places = (*unread, *(place for folder in named for place in _places(folder)))
         seen = [tuple(stamps_in(self._starter, DEEP)), *(stamps(place) for place in places)]
         self._named, self._times = named, _times(_folders(named, places, seen))
         if self._last is None or self._stamps != (places, seen):
@@ -71,7 +76,7 @@ class Library:
         It costs a look at the folders, not at what is in them: a file that was written over in its
         place is seen by the next ``snapshot``, or by its Entry's ``changed``.
         """
-        if self._last is None or tuple(self._find_folders()) != self._named:
+        if self._last is None or self._name_folders()[0] != self._named:
             return self.snapshot()
         return self._last if _times(self._times) == self._times else self.snapshot()
 
@@ -99,6 +104,15 @@ class Library:
         """What the UNet of the model called ``name`` predicts. Raises ``unknown_model``."""
         return self.snapshot().entry(name).prediction
 
+    def _name_folders(self) -> tuple[tuple[Path, ...], tuple[Place, ...]]:
+        """(the folders, a place with its reason where their list cannot be read)."""
+        try:
+            with reading():
+                return tuple(self._find_folders()), ()
+        except ModelError as error:
+            reason = f"The list of models folders: {error.message}"
+            return (), (Place("folders", self._starter, reason=reason),)
+
     def _read_all(self, places: Sequence[Place]) -> Snapshot:
         roots = [folder.root for place in places for folder in place.folders]
         roots += [place.path for place in places if place.flat or place.hub]
@@ -110,19 +124,22 @@ class Library:
         unusable = [Unusable(p.label, p.path, p.reason) for p in places if p.reason]
         for item, name, unet in _models_in(items):
             try:
-                if item.reason:
-                    raise ModelError("unsupported", item.reason)
-                entries[name] = self._read(name, item, unet, places, nets)
-            except (ModelError, OSError) as error:
-                why = error.message if isinstance(error, ModelError) else "it cannot be read."
-                unusable.append(Unusable(name, item.path, f"Model {quote(name)}: {why}"))
+                with reading():
+                    if item.reason:
+                        raise ModelError("unsupported", item.reason)
+                    if len(entries) == _MOST_MODELS:
+                        raise ModelError("unsupported", _TOO_MANY)
+                    entries[name] = self._read(name, item, unet, places, nets)
+            except ModelError as error:
+                unusable.append(Unusable(name, item.path, f"Model {quote(name)}: {error.message}"))
         unusable += self._unusable_nets(nets)
+        unusable += [Unusable("family", self._starter, reason) for reason in families().refused]
         addons = self._addon_reader.read(item for item in items if item.kind in (LORA, EMBEDDING))
         return Snapshot(entries, tuple(unusable), tuple(places), items, addons)
 
     def _of_starter(self) -> Iterator[Item]:
         folder = self._starter
-        if folder.is_dir():
+        if os.path.isdir(folder):
             yield Item(CHECKPOINT, folder.name, folder, "Velatura", folder)
             for path in sorted(folder.glob(f"{_STARTER_LORA}*{SINGLE}")):
                 name = path.stem.removeprefix(_STARTER_LORA)
@@ -163,16 +180,17 @@ class Library:
 
     def _net(self, path: Path, name: str) -> Net | ModelError | None:
         """Headers are large: each is read once for as long as its file stays the same."""
+        stamp: Hashable = None
         try:
-            stamp = (path, stamp_at(path, ""))
-            if stamp not in self._nets_found:
-                self._nets_found[stamp] = find_net(path, name)
-            return self._nets_found[stamp]
+            with reading():
+                stamp = (name, stamp_at(path, ""))
+                if stamp not in self._nets_found:
+                    self._nets_found[stamp] = find_net(path, name)
+                return self._nets_found[stamp]
         except ModelError as error:
-            self._nets_found[stamp] = error
+            if stamp is not None:
+                self._nets_found[stamp] = error
             return error
-        except OSError:
-            return None
 
     def _detect(self, path: Path, unet: str, stamp: Hashable) -> tuple[Family, Found]:
         """Headers are large: each is read once for as long as its file stays the same."""
@@ -185,6 +203,15 @@ class Library:
         if isinstance(known, ModelError):
             raise ModelError(known.code, known.message)
         return known
+
+
+def _places(folder: Path) -> tuple[Place, ...]:
+    try:
+        with reading():
+            return find_places(folder)
+    except ModelError as error:
+        label = ascii(folder.name)[1:-1][:100] or "models"
+        return (Place(label, folder, reason=f"Folder {quote(folder.name)}: {error.message}"),)
 
 
 def _folders(
@@ -235,5 +262,5 @@ def _models_in(items: Sequence[Item]) -> Iterator[tuple[Item, str, str]]:
     for item in items:
         if item.kind == CHECKPOINT:
             yield item, item.name, "unet"
-            if (item.path / DEPTH_UNET).is_dir() and (item.path / "unet").is_dir():
+            if all(os.path.isdir(item.path / name) for name in (DEPTH_UNET, "unet")):
                 yield item, f"{item.name} depth", DEPTH_UNET

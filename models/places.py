@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from velatura.models.errors import ModelError
+from velatura.models.weights import read_json
+
 CHECKPOINT, LORA, EMBEDDING, CONTROLNET = "checkpoint", "lora", "embedding", "controlnet"
 ANNOTATOR = "annotator"
 
@@ -36,6 +39,8 @@ _WRAPPED = ("ComfyUI", "webui", "stable-diffusion-webui")
 _COMFY_PATHS = "extra_model_paths.yaml"
 _YAML = frozenset({".yaml", ".yml"})
 _HUB_PREFIX = "models--"
+# Parts of a model that painting does without.
+_OPTIONAL = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _LARGEST_YAML, _MOST_LISTS = 2**20, 200
 
 
@@ -70,7 +75,7 @@ def find_places(path: Path) -> tuple[Place, ...]:
 
     A folder of no known layout is taken for one of ours.
     """
-    if path.suffix.lower() in _YAML and path.is_file():
+    if path.suffix.lower() in _YAML and os.path.isfile(path):
         return tuple(_comfy_sections(path))
     for inner in _WRAPPED:
         if not _foreign(path) and _foreign(path / inner):
@@ -83,9 +88,9 @@ def find_places(path: Path) -> tuple[Place, ...]:
         if label == "A1111":
             root = models.parent
             beside = ((root / name, kind) for name, kind in _A1111_BESIDE.items())
-            folders += [Folder(kind, f, root) for f, kind in beside if f.is_dir()]
+            folders += [Folder(kind, f, root) for f, kind in beside if os.path.isdir(f)]
         extra = path / _COMFY_PATHS
-        more = tuple(_comfy_sections(extra)) if extra.is_file() else ()
+        more = tuple(_comfy_sections(extra)) if os.path.isfile(extra) else ()
         return (Place(label, path, tuple(folders)), *more)
     for hub in (path, path / "hub"):
         if any(_names(hub, _HUB_PREFIX)):
@@ -100,7 +105,7 @@ def is_kind_folder(name: str) -> bool:
 
 def snapshots(hub: Path) -> Iterator[tuple[str, Path]]:
     """("owner/name", folder) of what a cache of the Hub holds: of each repository its ``main``,
-    else its newest revision."""
+    else its newest revision; one that was downloaded whole before one that was not."""
     for repository in sorted(_names(hub, _HUB_PREFIX)):
         folder = hub / repository / "snapshots"
         name = repository.removeprefix(_HUB_PREFIX).replace("--", "/")
@@ -108,13 +113,42 @@ def snapshots(hub: Path) -> Iterator[tuple[str, Path]]:
             revision = (hub / repository / "refs" / "main").read_text("ascii")[:100].strip()
         except (OSError, ValueError):
             revision = ""
-        if revision not in set(_names(folder, "")):
-            there = [folder / one for one in _names(folder, "")]
-            newest = max(there, key=lambda one: one.stat().st_mtime_ns, default=None)
-            if newest is None:
+        if revision not in set(_names(folder, "")) or not _is_whole(folder / revision):
+            there = sorted(_names(folder, ""), key=lambda one: _time(folder / one), reverse=True)
+            if not there:
                 continue
-            revision = newest.name
+            # ``main`` before the newest, where neither is whole.
+            first = revision if revision in there else there[0]
+            revision = next((one for one in there if _is_whole(folder / one)), first)
         yield name, folder / revision
+
+
+def _time(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Whether each part that the index names has a folder with a weight file, config or words in it.
+
+    A download that was broken off leaves a snapshot with some of them.
+    """
+    try:
+        index = read_json(snapshot / "model_index.json")
+        parts = [name for name, value in index.items() if isinstance(value, list) and any(value)]
+        parts = [name for name in parts if name not in _OPTIONAL]
+        return all(_is_whole_part(snapshot / name) for name in parts)
+    except (ModelError, OSError):
+        return False
+
+
+def _is_whole_part(part: Path) -> bool:
+    names = [path.name for path in part.iterdir() if path.exists()]
+    if "config.json" not in names:
+        return bool(names)  # a tokenizer or a scheduler
+    return any(name.endswith((".safetensors", ".bin")) for name in names)
 
 
 def hub_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -144,7 +178,7 @@ def _names(folder: Path, start: str) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             yield from (e.name for e in entries if e.name.startswith(start) and e.is_dir())
-    except OSError:
+    except (OSError, ValueError):
         return
 
 
@@ -165,12 +199,17 @@ def _comfy_sections(path: Path) -> Iterator[Place]:
         if not isinstance(section, dict):
             continue
         base = os.path.expandvars(os.path.expanduser(str(section.get("base_path") or "")))
+        if "\0" in base:
+            yield Place(
+                str(label)[:100], path, reason=f"{path.name} holds a path with a NUL: remove it."
+            )
+            continue
         root = Path(os.path.normpath(path.parent / base))
         folders = []
         for name, lines in section.items():
             if str(name).lower() not in _KINDS or not isinstance(lines, str):
                 continue
-            for line in filter(None, map(str.strip, lines.splitlines())):
+            for line in filter(None, map(str.strip, lines.replace("\0", "").splitlines())):
                 folder = Path(os.path.normpath(root / os.path.expandvars(line)))
                 inside = root if base and folder.is_relative_to(root) else folder
                 folders.append(Folder(_KINDS[str(name).lower()], folder, inside))

@@ -273,7 +273,7 @@ def test_a_rank_stabilised_lora_is_scaled_by_the_root_of_its_rank(folder: Path) 
     for name, alpha, stabilised in (("rooted", 3.0, True), ("plain", 6.0, False)):
         path = folder / f"lora-{name}.safetensors"
         make_lora(path, parts, "peft", rank=4, alpha=alpha, rank_stabilised=stabilised)
-        (addon,) = [one for one in library.addons() if one.path == path]
+        (addon,) = [one for one in library.snapshot().addons if one.path == path]
         loras[name] = load_lora(addon, loaded)
         path.unlink()
     inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32))
