@@ -15,7 +15,7 @@ from velatura.models.loras import UNET
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
-    from velatura.models.lora_weights import Worn
+    from velatura.models.lora_weights import WeightedLora
 
 # Beside the model's own sub-folders.
 FEW_STEP = "lora-few-step.safetensors"
@@ -26,7 +26,7 @@ def has_few_step(folder: Path) -> bool:
 
 
 def make_live_unet(
-    folder: Path, unet: UNet2DConditionModel, loras: Sequence[Worn]
+    folder: Path, unet: UNet2DConditionModel, loras: Sequence[WeightedLora]
 ) -> UNet2DConditionModel:
     """A copy of ``unet`` with the folder's few-step LoRA, if any, and ``loras`` in its weights.
 

@@ -52,7 +52,7 @@ class Lora:
 
 
 # A LoRA with its weights in the UNet and in the text encoders.
-Worn = tuple[Lora, float, float]
+WeightedLora = tuple[Lora, float, float]
 
 
 def load_lora(addon: AddOn, loaded: Loaded) -> Lora:
@@ -115,8 +115,8 @@ def parts_of(loaded: Loaded) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def worn(loaded: Loaded, loras: Sequence[Worn]) -> Iterator[None]:
-    """While it lasts, the UNet and the text encoders of ``loaded`` act as with ``loras``."""
+def lora_applied(loaded: Loaded, loras: Sequence[WeightedLora]) -> Iterator[None]:
+    """Let the UNet and the text encoders of ``loaded`` act as with ``loras`` while it lasts."""
     hooks: list[tuple[nn.Module, Hook]] = []
     for name, part in parts_of(loaded).items():
         together: dict[str, list[tuple[Change, float]]] = defaultdict(list)
@@ -132,7 +132,7 @@ def worn(loaded: Loaded, loras: Sequence[Worn]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def merge(unet: nn.Module, loras: Sequence[Worn]) -> None:
+def merge(unet: nn.Module, loras: Sequence[WeightedLora]) -> None:
     """Add ``loras`` to the weights and biases of a UNet for good."""
     # All of them are changes of what the UNet was.
     made: dict[str, Any] = {}

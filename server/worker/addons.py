@@ -12,7 +12,7 @@ from velatura.models.addon import WORDS, AddOn, family_words, quote
 from velatura.models.addon_names import AddOns, Mention
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
-from velatura.models.lora_weights import Worn, load_lora
+from velatura.models.lora_weights import WeightedLora, load_lora
 from velatura.models.loras import FAMILY_OF_WIDTH
 from velatura.models.places import EMBEDDING, LORA
 from velatura.models.weights import Digests
@@ -22,10 +22,10 @@ from velatura.protocol.sentences import Sentence
 from velatura.server.worker.cache import Lru
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.memory import Shelf
-from velatura.server.worker.own_words import OwnWord, OwnWords, load_word
-from velatura.server.worker.prompts import Parsed, Part
+from velatura.server.worker.prompt.encode import Prompts
+from velatura.server.worker.prompt.language import Parsed, Part
+from velatura.server.worker.prompt.textual_inversion import Inversion, Inversions, load_inversion
 from velatura.server.worker.report import Reporter
-from velatura.server.worker.text import Prompts
 
 # All that one prompt names are needed at once.
 _MOST_LORAS = 8
@@ -59,8 +59,8 @@ class Named:
 class Ready:
     """The same in memory. ``key`` tells texts apart that were encoded with different ones."""
 
-    loras: tuple[Worn, ...]
-    words: OwnWords
+    loras: tuple[WeightedLora, ...]
+    words: Inversions
     recipe: tuple[dict[str, Any], ...]
     note: str
     key: object
@@ -165,12 +165,12 @@ class AddOnsInMemory:
             )
 
         def one_word(addon: AddOn) -> Any:
-            return _named(addon, lambda: load_word(addon, loaded.denoiser.text.widths))
+            return _named(addon, lambda: load_inversion(addon, loaded.denoiser.text.widths))
 
-        loras: list[Worn] = [
+        loras: list[WeightedLora] = [
             (one_lora(addon), weight, text_weight) for addon, weight, text_weight in named.loras
         ]
-        rows: dict[AddOn, OwnWord] = {
+        rows: dict[AddOn, Inversion] = {
             addon: self._words.get((loaded.name, addon), partial(one_word, addon))
             for addon in named.words
         }
@@ -186,7 +186,7 @@ class AddOnsInMemory:
         heard = tuple((addon, text_weight) for addon, _, text_weight in named.loras if text_weight)
         return Ready(
             tuple(loras),
-            OwnWords(named.addons, width, rows),
+            Inversions(named.addons, width, rows),
             tuple(self._recipe(named)),
             " ".join(notes),
             (heard, named.words),

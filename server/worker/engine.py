@@ -19,7 +19,7 @@ from velatura.models.families.denoiser import Denoiser, Text, Words
 from velatura.models.families.unet.call import Pass
 from velatura.models.few_step import has_few_step, make_live_unet
 from velatura.models.library import Library
-from velatura.models.lora_weights import worn
+from velatura.models.lora_weights import lora_applied
 from velatura.models.snapshot import Entry, Snapshot
 from velatura.models.styles import SHIPPED, Styles
 from velatura.protocol.messages import (
@@ -59,7 +59,15 @@ from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
-from velatura.server.worker.prompts import Parsed
+from velatura.server.worker.prompt.encode import (
+    Prompts,
+    embed,
+    embed_both,
+    read_prompt,
+    read_prompts,
+    whole,
+)
+from velatura.server.worker.prompt.language import Parsed
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
 from velatura.server.worker.runs import Tools, Variant
@@ -69,7 +77,6 @@ from velatura.server.worker.runtime.registry import AccelerationFailed, Accelera
 from velatura.server.worker.runtime.switches import Switches
 from velatura.server.worker.runtime.warmup import Warmed
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
-from velatura.server.worker.text import Prompts, embed, embed_both, read_prompt, read_prompts, whole
 
 # The kind of what stands on the shelf for live painting.
 _FEW_STEP = "few-step"
@@ -355,13 +362,13 @@ class Engine:
                 lambda: embed(parsed, loaded, skip=skip, words=ready.words),
             )
 
-        with worn(loaded, ready.loras):
+        with lora_applied(loaded, ready.loras):
             yield Variant(self._denoiser(loaded, ready), encode, ready.note)
 
     def _denoiser(self, loaded: Loaded, ready: Ready) -> Denoiser:
         """Passes are recorded or prepared the second time that they are wanted.
 
-        Not under LoRAs: they are worn by hooks, which a recording would keep or not see.
+        Not under LoRAs: they act by hooks, which a recording would keep or not see.
         """
         if ready.loras:
             return loaded.denoiser

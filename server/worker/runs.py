@@ -42,7 +42,7 @@ from velatura.server.worker.pixels import (
     to_model,
 )
 from velatura.server.worker.plan import JobPlan
-from velatura.server.worker.prompts import Parsed
+from velatura.server.worker.prompt.language import Parsed
 from velatura.server.worker.report import Reporter
 from velatura.server.worker.scene import Scene, continued, make_scene
 

@@ -18,7 +18,7 @@ from velatura.models import lora_weights, loras
 from velatura.models.addon import AddOn
 from velatura.models.library import Library
 from velatura.models.lora_changes import Change, make_turn
-from velatura.models.lora_weights import load_lora, merge, worn
+from velatura.models.lora_weights import load_lora, lora_applied, merge
 from velatura.models.starter.recipe.tiny import make_tiny
 
 KOHYA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -256,7 +256,7 @@ def test_merged_into_the_weights_it_acts_as_beside_them(folder: Path) -> None:
     inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32))
     with torch.no_grad():
         plain = loaded.unet(*inputs).sample
-        with worn(loaded, [(lora, 0.7, 0.7)]):
+        with lora_applied(loaded, [(lora, 0.7, 0.7)]):
             beside = loaded.unet(*inputs).sample
         assert torch.equal(loaded.unet(*inputs).sample, plain)
         merge(loaded.unet, [(lora, 0.7, 0.7)])
@@ -281,7 +281,7 @@ def test_a_rank_stabilised_lora_is_scaled_by_the_root_of_its_rank(folder: Path) 
     with torch.no_grad():
         plain = loaded.unet(*inputs).sample
         for name, lora in loras.items():
-            with worn(loaded, [(lora, 1.0, 1.0)]):
+            with lora_applied(loaded, [(lora, 1.0, 1.0)]):
                 made[name] = loaded.unet(*inputs).sample
     assert torch.allclose(made["rooted"], made["plain"], atol=1e-5)
     assert not torch.allclose(made["plain"], plain, atol=1e-2)
@@ -297,7 +297,7 @@ def test_a_unet_that_is_told_the_guidance_scale_takes_loras(folder: Path, tmp_pa
     lora = load_lora(library.addons()[0], loaded)
     with torch.no_grad():
         plain = loaded.unet(*inputs).sample
-        with worn(loaded, [(lora, 1.0, 1.0)]):
+        with lora_applied(loaded, [(lora, 1.0, 1.0)]):
             assert not torch.allclose(loaded.unet(*inputs).sample, plain, atol=1e-2)
 
 

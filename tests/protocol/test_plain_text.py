@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from velatura.protocol import plain_text as module
 from velatura.protocol.plain_text import plain_text
@@ -39,6 +39,7 @@ def test_what_joins_and_parts_letters_stays(kept):
     assert plain_text(kept) == kept
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=None), max_size=300))
 def test_whatever_is_pasted_can_be_sent_and_pasted_again(text):
     plain = plain_text(text)

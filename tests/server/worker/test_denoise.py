@@ -15,9 +15,9 @@ from velatura.protocol.region import Rect
 from velatura.server.worker.denoise import InitLatents, check_sampler, denoise
 from velatura.server.worker.errors import Cancelled, JobError
 from velatura.server.worker.plan import JobPlan, make_plan
-from velatura.server.worker.prompts import parse
+from velatura.server.worker.prompt.encode import embed
+from velatura.server.worker.prompt.language import parse
 from velatura.server.worker.sample.schedule import noise_level, renoise
-from velatura.server.worker.text import embed
 
 SIDE = 64
 

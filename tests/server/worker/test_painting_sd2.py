@@ -21,9 +21,9 @@ from velatura.server.worker.depth import depth_of
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.plan import make_plan
-from velatura.server.worker.prompts import parse
+from velatura.server.worker.prompt.encode import embed
+from velatura.server.worker.prompt.language import parse
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
-from velatura.server.worker.text import embed
 
 SIDE = 64
 

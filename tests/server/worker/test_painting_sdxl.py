@@ -15,8 +15,8 @@ from velatura.models.library import Library
 from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import Control
 from velatura.server.worker.engine import Engine
-from velatura.server.worker.prompts import parse
-from velatura.server.worker.text import embed
+from velatura.server.worker.prompt.encode import embed
+from velatura.server.worker.prompt.language import parse
 
 SIDE = 64
 HARD = np.zeros((SIDE, SIDE), np.uint8)

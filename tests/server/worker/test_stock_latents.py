@@ -24,9 +24,9 @@ from velatura.models.families.denoiser import ControlInput, Shown, Words
 from velatura.models.samplers import make_scheduler
 from velatura.server.worker.denoise import InitLatents, denoise
 from velatura.server.worker.plan import make_plan
-from velatura.server.worker.prompts import parse
+from velatura.server.worker.prompt.encode import embed
+from velatura.server.worker.prompt.language import parse
 from velatura.server.worker.scene import area_of, selected_rect
-from velatura.server.worker.text import embed
 
 SIDE, STEPS, GUIDANCE = 64, 5, 4.0
 HARD = np.zeros((SIDE, SIDE), np.uint8)

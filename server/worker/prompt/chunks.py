@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from velatura.models.families.denoiser import Chunk
-from velatura.server.worker.prompts import Break, Part
+from velatura.server.worker.prompt.language import Break, Part
 
 # A phrase is moved into the next chunk whole where a comma is this near to the end, as in A1111.
 _NEAR = 20

@@ -1,4 +1,4 @@
-"""Words of a painter's own (textual inversion, Gal et al. 2022) in a prompt's text.
+"""Textual inversions (Gal et al. 2022) that a prompt names: where they stand, and their rows.
 
 A word's rows take the place of its tokens' embeddings while one chunk is encoded. Neither the
 tokenizer nor the encoder is changed, so a prompt that does not name it has nothing of it.
@@ -20,13 +20,13 @@ _MOST_ROWS = 1 << 12
 
 
 @dataclass(frozen=True)
-class OwnWord:
+class Inversion:
     """A textual inversion: its rows (tokens, width) for each of the model's text encoders."""
 
     rows: tuple[torch.Tensor, ...]
 
 
-def load_word(addon: AddOn, widths: Sequence[int]) -> OwnWord:
+def load_inversion(addon: AddOn, widths: Sequence[int]) -> Inversion:
     """Read the file of ``addon`` for text encoders of these ``widths`` of token embeddings.
 
     Raises ModelError (``unsupported``).
@@ -55,11 +55,11 @@ def load_word(addon: AddOn, widths: Sequence[int]) -> OwnWord:
             )
     if len({len(one) for one in given}) > 1:
         raise ModelError("unsupported", "its two parts differ in length: get it again.")
-    return OwnWord(tuple(given))
+    return Inversion(tuple(given))
 
 
 @dataclass(frozen=True)
-class OwnWords:
+class Inversions:
     """The textual inversions that one job's prompts name: where they stand, and their rows.
 
     addons      all that there are, which read the names; those that ``rows`` lacks stay words
@@ -68,7 +68,7 @@ class OwnWords:
 
     addons: AddOns = field(default_factory=AddOns)
     text_width: int = 0
-    rows: Mapping[AddOn, OwnWord] = field(default_factory=dict)
+    rows: Mapping[AddOn, Inversion] = field(default_factory=dict)
 
     def split(self, text: str) -> Iterator[str | AddOn]:
         """Cut ``text`` into words and, in the place of its name, each textual inversion."""

@@ -18,9 +18,9 @@ from velatura.protocol.messages import Progress
 from velatura.server.worker.addons import skipped
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.own_words import OwnWords, load_word
-from velatura.server.worker.prompts import parse
-from velatura.server.worker.text import embed
+from velatura.server.worker.prompt.encode import embed
+from velatura.server.worker.prompt.language import parse
+from velatura.server.worker.prompt.textual_inversion import Inversions, load_inversion
 
 SIDE = 64
 WIDTHS = {"sd15": (768,), "sdxl": (32, 32)}
@@ -53,11 +53,11 @@ def load(library: Library, name: str) -> Loaded:
     return library.load(name, "cpu", torch.float32, lambda *_: None)
 
 
-def word(library: Library, loaded: Loaded, name: str) -> OwnWords:
+def word(library: Library, loaded: Loaded, name: str) -> Inversions:
     addons = library.snapshot().addons
     (addon,) = [one for one in addons if one.name == name]
-    return OwnWords(
-        addons, addon.text_width, {addon: load_word(addon, loaded.denoiser.text.widths)}
+    return Inversions(
+        addons, addon.text_width, {addon: load_inversion(addon, loaded.denoiser.text.widths)}
     )
 
 

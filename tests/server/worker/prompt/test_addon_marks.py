@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from velatura.krita_plugin.ui.addons import mark
 from velatura.models.addon import AddOn
@@ -15,8 +15,8 @@ from velatura.models.places import EMBEDDING, LORA
 from velatura.protocol.messages import AddOnInfo
 from velatura.server.worker.addons import find_named
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.prompts import parse
-from velatura.server.worker.text import Prompts
+from velatura.server.worker.prompt.encode import Prompts
+from velatura.server.worker.prompt.language import parse
 
 WIDTH = 768
 ODD = [
@@ -54,6 +54,7 @@ def named(addons: AddOns, prompt: str):
 @pytest.mark.parametrize(
     "around", ["{}", "a boat {}", "({}:1.2)", "[{}]", "{{{}|{}}}", "a, {}\n# b"]
 )
+@settings(deadline=None)
 @given(name=names, others=st.lists(names, max_size=3))
 @example(name="style #2 [XL]", others=[])
 @example(name="neg", others=["old/neg", "NEG", "neg ", "neg.pt"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from velatura.server.worker.chunks import Chunk, cut_chunks
-from velatura.server.worker.prompts import parse
+from velatura.server.worker.prompt.chunks import Chunk, cut_chunks
+from velatura.server.worker.prompt.language import parse
 
 ROOM = 30
 
@@ -52,6 +52,7 @@ def test_break_fills_the_chunk() -> None:
     assert lengths("a " * ROOM + "BREAK b") == [ROOM, 1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", ",", "BREAK", "(bb:1.2)"]), max_size=120))
 def test_no_token_is_lost_and_no_chunk_too_long(words: list[str]) -> None:
     chunks = cut(" ".join(words))

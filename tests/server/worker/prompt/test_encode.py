@@ -5,8 +5,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from velatura.models.families.base import Loaded
 from velatura.models.library import Library
-from velatura.server.worker.prompts import parse
-from velatura.server.worker.text import Text, embed
+from velatura.server.worker.prompt.encode import Text, embed
+from velatura.server.worker.prompt.language import parse
 
 
 @pytest.fixture(scope="module")

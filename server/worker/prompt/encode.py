@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import Chunk, PromptEncoder, Text
 from velatura.protocol.messages import Generate, LiveSettings
-from velatura.server.worker.chunks import cut_chunks
-from velatura.server.worker.own_words import OwnWords
-from velatura.server.worker.prompts import Parsed, parse
+from velatura.server.worker.prompt.chunks import cut_chunks
+from velatura.server.worker.prompt.language import Parsed, parse
+from velatura.server.worker.prompt.textual_inversion import Inversions
 
 # What a model attends to costs memory by its length: this is 1500 tokens of CLIP's.
 _MOST_CHUNKS = 20
@@ -20,7 +20,7 @@ _MOST_CHUNKS = 20
 _SMALL_VOCABULARY = 3_000
 _MOST_WORDS_SHOWN = 8
 _LONGEST_WORD_SHOWN = 30
-_NO_WORDS = OwnWords()
+_NO_INVERSIONS = Inversions()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def read_prompt(prompt: str, negative: str, seed: int) -> Prompts:
     return Prompts(parse(prompt, seed), parse(negative, seed))
 
 
-def embed(parsed: Parsed, loaded: Loaded, *, skip: int = 0, words: OwnWords = _NO_WORDS) -> Text:
+def embed(
+    parsed: Parsed, loaded: Loaded, *, skip: int = 0, words: Inversions = _NO_INVERSIONS
+) -> Text:
     """Encode a prompt chunk by chunk with a model's text encoders.
 
     ``skip`` of the encoders' last layers are left out (0: none). ``words``: the textual inversions.
@@ -90,7 +92,7 @@ def _left_out(rest: Sequence[Chunk], text: PromptEncoder) -> str:
     return f"{_MOST_CHUNKS} chunks of a prompt are read; left out: “{shown}”."
 
 
-def _unknown(parsed: Parsed, loaded: Loaded, own: OwnWords) -> str:
+def _unknown(parsed: Parsed, loaded: Loaded, own: Inversions) -> str:
     text = loaded.denoiser.text
     if text.vocabulary >= _SMALL_VOCABULARY:
         return ""
