@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPES := .cache/types/velatura
 
-.PHONY: demo test serve lint types contracts tests krita-trixie pictures plugin release campaign-install campaign-kills campaign-fuzz clean
+.PHONY: demo test serve lint types contracts tests krita-trixie mutants pictures plugin release campaign-install campaign-kills campaign-fuzz clean
 
 demo: $(VENV)/.run
 	$(BIN)/velatura demo
@@ -48,6 +48,10 @@ campaign-kills: $(VENV)/.dev
 
 campaign-fuzz: $(VENV)/.dev
 	$(BIN)/python tests/campaigns/fuzz_messages.py --out $(RESULTS)/campaign-fuzz-messages.json
+
+# Small changes of the code that no test notices; goes on where it stopped. See docs/mutants.md.
+mutants: $(VENV)/.dev
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 # The docker in its main states, photographed in a real Krita, as docs/docker-*.png.
 pictures: $(VENV)/.dev

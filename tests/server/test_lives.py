@@ -16,9 +16,9 @@ def opened(**more) -> m.LiveOpen:
     return m.LiveOpen(**{"job": new_job(), "model": "tiny", "area": m.Size(SIDE, SIDE), **more})
 
 
-def frame(job: str) -> m.LiveFrame:
+def frame(job: str, revision: int = 1) -> m.LiveFrame:
     return m.LiveFrame(
-        job=job, revision=1, base=0, x=0, y=0, picture=Image(1, 1, "rgba8", bytes(4))
+        job=job, revision=revision, base=0, x=0, y=0, picture=Image(1, 1, "rgba8", bytes(4))
     )
 
 
@@ -47,7 +47,10 @@ def test_frames_sent_before_the_worker_is_ready_are_dropped_and_asked_for_again(
     waiting.open("a", canvas)
     assert waiting.change("a", frame(canvas.job)) == []
     assert Tell("a", m.LiveKeyFrame(job=canvas.job)) in waiting.worker_ready()
-    assert waiting.change("a", frame(canvas.job)) == [Forward(frame(canvas.job))]
+    after = frame(canvas.job, 2)
+    assert waiting.change("a", after) == [Forward(after)]
+    (told,) = waiting.change("a", after)
+    assert told.message.field == "revision", "the same one twice"
 
 
 def test_what_comes_from_another_session_or_after_the_end_is_dropped():
