@@ -31,6 +31,8 @@ CRITIC_WEIGHT = 0.1
 # Pairs further apart than this (of 1, means of 4 x 4 soft pixels) show different things: the starter
 # refined something away.
 MOST_APART = 0.045
+# Draws for each crop, after which any will do: an untrained starter has no better ones.
+MOST_TRIES = 10
 # The part of the training without the critic, which otherwise has nothing but fog to look at.
 ALONE = 0.05
 
@@ -160,7 +162,9 @@ def _crops(
     the renders (N, 3, 4 side, 4 side) in -1..1, in the soft ones' colours; mirrored half of the time.
     """
     low, high = [], []
+    tries = 0
     while len(low) < count:
+        tries += 1
         index = int(rng.integers(0, len(pictures)))
         soft, image = pictures.one("soft", index), pictures.one("image", index)
         top, left = rng.integers(0, soft.shape[0] - side + 1, 2)
@@ -168,7 +172,7 @@ def _crops(
         y, x, large = FACTOR * top, FACTOR * left, FACTOR * side
         crop = soft[top : top + side, left : left + side][:, ::step].astype(np.float32) / 255
         render = image[y : y + large, x : x + large][:, ::step].astype(np.float32) / 255
-        if _apart(crop, render) > MOST_APART:
+        if _apart(crop, render) > MOST_APART and tries < MOST_TRIES * count:
             continue
         low.append(disturbed(crop, rng))
         high.append(keep_colours(render, crop))

@@ -54,6 +54,8 @@ def load_rulers(folder: Path = RULERS, device: str = "cpu") -> tuple[Judge, Crop
     networks, versions = [], set()
     for name, (_, network) in build_rulers().items():
         path = folder / f"{name}.safetensors"
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there: train the judges, then run rulers.")
         network.load_state_dict(load_file(path))
         networks.append(network.to(device).eval().requires_grad_(False))
         with safe_open(path, "pt") as file:
