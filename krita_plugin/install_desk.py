@@ -73,6 +73,7 @@ class InstallDesk(QtCore.QObject):
         self._cancel = threading.Event()
         self._is_here = True
         self._is_new = self._starts = False  # just installed; and being started for the first time
+        self._was_removed = False
         self._trouble = ""
         card.pressed.connect(self._press)
         card.cancelled.connect(self._cancel.set)
@@ -186,6 +187,7 @@ class InstallDesk(QtCore.QObject):
             self._card.show_view(view.offer(self._kind, found, machine, self._trouble))
             self.follow(self._is_here)
             is_due = self._kind in (view.OFFER, view.UPDATE) and not self._trouble
+            is_due = is_due and not self._was_removed  # by the painter, a moment ago
             if self._settings.unattended and is_due and not self._is_busy:
                 self._install(found)
 
@@ -295,6 +297,7 @@ class InstallDesk(QtCore.QObject):
             )
         else:
             self.said.emit(tr("The server is removed."))
+        self._was_removed = True
         self._look()
 
 

@@ -198,6 +198,18 @@ def test_a_studios_settings_install_without_a_press(make, folder):
     assert installed(folder / "server")
 
 
+def test_what_was_removed_is_not_installed_again_at_once(make, panel, folder):
+    (folder / "install.json").write_text(json.dumps({"unattended": True}))
+    one = make()
+    one.done()
+    one.desk.ask_removal()
+    click(panel, "install")
+    one.until(lambda: ("The server is removed.",) in one.said, "the removal")
+    assert "Install downloads" in one.offered()
+    assert find(panel, "install").text() == "Install"
+    assert installed(folder / "server") == []
+
+
 def test_settings_that_cannot_be_used_are_said_by_their_field(make, panel, folder):
     (folder / "install.json").write_text(json.dumps({"unattended": "yes"}))
     make()
