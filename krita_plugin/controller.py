@@ -211,7 +211,14 @@ class Controller(QtCore.QObject):
             panel.notice.say(said(error), self._press_everything, tr("Everything visible"))
             return
         except (CaptureError, DocumentError, LocalError) as error:
-            panel.notice.say(said(error), self.press)
+            sentence = said(error)
+            # What does not come from the fields stands until the next press.
+            passes = sentence == panel.in_the_way
+            panel.notice.say(
+                sentence,
+                self.press,
+                still=(lambda: panel.in_the_way == sentence) if passes else None,
+            )
             return
         self._send(painting)
         panel.sent(painting.settings, painting.request.seed)

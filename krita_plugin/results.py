@@ -47,6 +47,7 @@ class Results(QtCore.QObject):
         self.strokes = Strokes()
         self._coming: set[str] = set()  # jobs of which more may come
         self._come: set[str] = set()  # jobs of which one has come
+        self._making: set[str] = set()  # jobs of which one is being made ready for the strip
         self._document: Document | None = None
         strip, past = panel.strip, panel.past
         self.display = Display(strip, find_active, self)
@@ -80,6 +81,7 @@ class Results(QtCore.QObject):
             return
         if painting is not None:
             self._paintings[result.job] = painting
+        self._making.add(result.job)
         self._report(painting)
         if painting is None:
             no_title = tr("from an earlier start of Krita")
@@ -93,7 +95,7 @@ class Results(QtCore.QObject):
         if painting is None:
             return
         if not painting.document.is_open:
-            self._say_closed(painting.name)
+            self._say_closed(painting)
         elif not is_as_asked(painting):
             # What was selected may have moved.
             say(
@@ -110,17 +112,25 @@ class Results(QtCore.QObject):
                 still=lambda: home.is_open and not home.is_active,
             )
 
-    def _say_closed(self, name: str) -> None:
+    def _say_closed(self, painting: Painting) -> None:
+        job = painting.request.job
+
+        def is_so() -> bool:
+            waits = any(key[0] == job and x.home is None for key, x in self._waiting.items())
+            return waits or job in self._making
+
         self._panel.notice.say(
             tr(
                 '"{name}" was closed: its picture waits here. Keep puts it into the picture '
                 "that is open.",
-                name=name,
-            )
+                name=painting.name,
+            ),
+            still=is_so,
         )
 
     def _take(self, is_last: bool, picture: Finished) -> None:
         job = picture.key[0]
+        self._making.discard(job)
         painting = self._paintings.get(job)
         home = None if painting is None or not painting.document.is_open else painting.document
         is_first = job not in self._come
@@ -163,7 +173,7 @@ class Results(QtCore.QObject):
                 if not waiting.is_new:
                     del self._waiting[key]  # its file has it
                 elif waiting.painting is not None:
-                    self._say_closed(waiting.painting.name)
+                    self._say_closed(waiting.painting)
                 changed = True
             elif home is not None and waiting.is_new and home.is_saved:
                 waiting.is_new = False
@@ -286,6 +296,7 @@ class Results(QtCore.QObject):
                 if waiting.picture.recipe:
                     name = recipe.key(layer, document.fingerprint(layer))
                     document.set_bytes(name, waiting.picture.recipe)
+                self._remember(waiting, document)
                 history.mark(document, waiting.picture.key, kept=True)
             frames = None if painting is None else painting.frames
             # On its other frames, a source has no successor.
@@ -309,6 +320,11 @@ class Results(QtCore.QObject):
             self._panel.notice.say(remark)
         self.show_past()
 
+    def _remember(self, waiting: Waiting, document: Document | None) -> None:
+        """Into that document's history too, where its own is closed, or was open before Krita's start."""
+        if document is not None and waiting.home != document:
+            history.store(document, waiting.picture, time.time(), self.most_bytes)
+
     def _put_back(self, chosen: list[Waiting], sentence: str) -> None:
         self._waiting.update({waiting.picture.key: waiting for waiting in chosen})
         self._show_strip(chosen[-1].picture.key)
@@ -317,9 +333,12 @@ class Results(QtCore.QObject):
     def _discard(self, keys: Sequence[Key]) -> None:
         """Off the strip; the document's history still has them."""
         for key in keys:
-            if self._waiting.pop(key, None) is not None:
+            waiting = self._waiting.pop(key, None)
+            if waiting is not None:
+                self._remember(waiting, waiting.home or self._find_active())
                 self._link.placed(*key)
         self._show_strip()
+        self.show_past()
 
     def _star(self, key: Key, favourite: bool) -> None:
         waiting = self._waiting.get(key)

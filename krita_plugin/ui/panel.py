@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +47,7 @@ from .source import SourceRow
 from .strength import StrengthRow
 from .strip import Strip
 from .style import StyleRow
+from .words import said
 
 
 class Panel(QtWidgets.QWidget):
@@ -94,6 +94,7 @@ class Panel(QtWidgets.QWidget):
         self.area = AreaGroup()
         self.sent_row = SentRow()
         self.plan: capture.Plan | None = None  # what a press would send
+        self.in_the_way = ""  # why there is none: said at the press
         self.chance = ChanceRow()
         self.guide = GuideGroup()
         self.live = LiveRow()
@@ -378,10 +379,9 @@ class Panel(QtWidgets.QWidget):
         self.area.edge.setEnabled(selection is not None)
         self.area.outline.setEnabled(settings.paint_from == LAYER and self.action != "fill")
         times = at_best = 1.0
-        self.plan = None
+        self.plan, self.in_the_way = None, ""
         if canvas is not None and model is not None:
-            # What is in the way is said at the press.
-            with contextlib.suppress(capture.CaptureError, LocalError):
+            try:
                 if self.action == "expand":
                     canvas = enlarged(canvas, self.expand.chosen)
                 self.plan = plan = capture.plan(
@@ -389,6 +389,9 @@ class Panel(QtWidgets.QWidget):
                 )
                 times = capture.enlargement(plan, settings, model)
                 at_best = capture.enlargement(plan, replace(settings, detail="full"), model)
+            except (capture.CaptureError, LocalError) as error:
+                self.in_the_way = said(error)
+        self.notice.review()
         self.remarks.show_enlargement(times, at_best)
         self.remarks.show_canvas(self._canvas)
         self.sent_row.refresh()

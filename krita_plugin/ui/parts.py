@@ -11,6 +11,8 @@ from ..qt import Qt, QtCore, QtGui, QtWidgets
 SPACING = 4
 # What a pen hits without aiming, in pixels: the least of what is tapped.
 TOUCH = 28
+# The arrow of a button that opens a menu, in pixels.
+_MENU_ARROW = 10
 _Policy = QtWidgets.QSizePolicy.Policy
 
 
@@ -46,7 +48,8 @@ class ElidedLabel(QtWidgets.QLabel):
 
 
 class ElidedButton(QtWidgets.QToolButton):
-    """A button as wide as its row lets it, whose words are cut with an ellipsis where they do not fit."""
+    """A button as wide as its row lets it, whose words end with an ellipsis where they do not fit: Qt
+    cuts them at both ends."""
 
     def __init__(self, name: str, parent: Any = None) -> None:
         super().__init__(parent)
@@ -58,7 +61,7 @@ class ElidedButton(QtWidgets.QToolButton):
     def paintEvent(self, event: Any) -> None:
         option = QtWidgets.QStyleOptionToolButton()
         self.initStyleOption(option)
-        room = self.width() - 2 * SPACING
+        room = self.width() - 2 * SPACING - (_MENU_ARROW if self.menu() is not None else 0)
         option.text = self.fontMetrics().elidedText(option.text, Qt.TextElideMode.ElideRight, room)
         painter = QtWidgets.QStylePainter(self)
         painter.drawComplexControl(QtWidgets.QStyle.ComplexControl.CC_ToolButton, option)
@@ -141,14 +144,11 @@ def tool_button(
     name: str, text: str, tooltip: str, *, shares: bool = False
 ) -> QtWidgets.QToolButton:
     """A button with words or a sign, large enough for a pen. shares: as wide as its row lets it."""
-    button = QtWidgets.QToolButton()
-    button.setObjectName(name)
+    button = ElidedButton(name)
     button.setText(text)
     button.setToolTip(tooltip)
-    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-    button.setMinimumSize(TOUCH, TOUCH)
-    if shares:
-        button.setSizePolicy(_Policy.Ignored, _Policy.Fixed)
+    if not shares:
+        button.setSizePolicy(_Policy.Fixed, _Policy.Fixed)
     return button
 
 

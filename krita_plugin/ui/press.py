@@ -6,7 +6,7 @@ from typing import Any
 
 from ..qt import QActionGroup, Qt, QtWidgets, Signal
 from ..state import ACTIONS
-from .parts import ElidedButton, row, tool_button
+from .parts import row, tool_button
 from .words import tr
 
 _Policy = QtWidgets.QSizePolicy.Policy
@@ -21,7 +21,7 @@ class PressRow(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.button = ElidedButton("press")
+        self.button = tool_button("press", "", "", shares=True)
         font = self.button.font()
         font.setBold(True)
         self.button.setFont(font)

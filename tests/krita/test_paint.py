@@ -96,6 +96,10 @@ def test_a_canvas_beyond_the_largest_side(paint, promise):
     paint(promise, "too_large.py")
 
 
+def test_a_sentence_leaves_when_what_it_asks_for_is_done(paint):
+    paint("asks_for_the_sides_until_there_are_some")
+
+
 def test_what_is_in_the_way_is_said_in_a_line_with_retry(paint):
     paint("says_what_is_in_the_way")
 

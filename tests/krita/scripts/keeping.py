@@ -311,10 +311,10 @@ def a_file_opened_again_has_the_picture_in_its_history():
     doc.close()
     yield paint.waits(1)
     assert "was closed" in kt.find("notice").text()
-    kt.click(kt.find("dismiss"))
     again = app.openDocument(path)
     app.activeWindow().addView(again)
     yield kt.until(lambda: app.activeDocument() == again, 10, "the file")
+    yield kt.until(lambda: not paint.notice(), 10, "it is open again: the sentence to go")
     yield kt.until(
         lambda: any(n.startswith("velatura/past/") for n in again.annotationTypes()), 10, "history"
     )

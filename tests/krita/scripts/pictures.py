@@ -17,7 +17,7 @@ from velatura.protocol.discovery import data_folder, read_running
 WIDTHS, HEIGHT = (260, 400), 480
 WIDTH, TALL = 768, 512
 SECONDS = 240
-PROMPT = "a red fishing boat at dusk, quiet water"
+PROMPT = "a red boat on the sea at sunset, mountains"
 LONG = "A very long name of a layer that somebody once wrote down in full"
 
 

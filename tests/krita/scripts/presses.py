@@ -6,6 +6,7 @@ import paint
 from krita import Krita
 from PyQt5.QtCore import QByteArray, Qt
 from PyQt5.QtTest import QTest
+from PyQt5.QtWidgets import QAction
 from velatura.krita_plugin import recipe
 from velatura.protocol.messages import Error
 
@@ -351,6 +352,17 @@ def waits_when_the_canvas_was_resized():
     bounds = paint.stack(doc)[-1].bounds()
     assert (bounds.x(), bounds.y(), bounds.width(), bounds.height()) == paint.AREA
     kt.click(kt.find("dismiss"))
+
+
+def asks_for_the_sides_until_there_are_some():
+    yield from paint.picture()
+    kt.find("press_more").menu().findChild(QAction, "choose_expand").trigger()
+    yield paint.label("Expand")
+    kt.click(kt.find("press"))
+    assert "choose the sides" in paint.notice(), paint.notice()
+    kt.click(kt.find("enlarge_left"))
+    assert not paint.notice(), "a side is chosen"
+    kt.click(kt.find("enlarge_left"))
 
 
 def says_what_is_in_the_way():

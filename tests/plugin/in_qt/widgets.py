@@ -209,6 +209,22 @@ def test_a_recipes_style_is_the_one_of_then(panel):
     assert panel.settings.style is None
 
 
+def test_words_that_do_not_fit_their_button_end_with_an_ellipsis(panel):
+    name = "Background of the harbour at night"
+    panel.source.offer_layers([("{1}", name)])
+    panel.source.leave(("{1}",))
+    button = find(panel, "leave_out")
+    button.resize(90, 28)
+    drawn = button.grab().toImage()
+    beginnings = (name[:n].rstrip() + "\u2026" for n in range(4, 20))
+    assert any(drawn_with(button, words) == drawn for words in beginnings)
+
+
+def drawn_with(button, words):
+    button.setText(words)
+    return button.grab().toImage()
+
+
 @dataclass(frozen=True)
 class Layer:
     """As much of a layer as a docker looks at."""
