@@ -13,6 +13,8 @@ _KEPT = 128 << 20
 _LARGE = 32 << 20
 # How often (s) is looked whether pictures came and went, and how many bytes of them are worth it.
 _LOOK = 2.0
+# Progress and small previews of a job make no noise.
+_QUIET = 1 << 20
 _WORTH = 32 << 20
 
 
@@ -46,7 +48,7 @@ async def return_memory(moved: Callable[[], int]) -> None:
     while True:
         await asyncio.sleep(_LOOK)
         now = moved()
-        if now == last and now - returned >= _WORTH:
+        if now - last < _QUIET and now - returned >= _WORTH:
             returned = now
             await asyncio.to_thread(trim, 0)
         last = now

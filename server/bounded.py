@@ -8,9 +8,11 @@ and answers to pings that are never fetched.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -78,6 +80,28 @@ class Strangers:
         if time.monotonic() - self._said >= _SAY_EVERY:
             self._said = time.monotonic()
             _log.warning("many connections without a token: the oldest are closed")
+
+
+class Room:
+    """Bytes of answers that are read from the disk and on their way: whoever needs more waits."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+        self._changed = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """``size`` bytes; what is larger than all of it gets all of it."""
+        size = min(size, self._most)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._left >= size)
+            self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
+            async with self._changed:
+                self._changed.notify_all()
 
 
 class Budget:

@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from . import __version__
 from .admission import Admission, Refusal
-from .bounded import Bounded, Budget, Strangers
+from .bounded import Bounded, Budget, Room, Strangers
 from .handles import connections_allowed
 from .outbox import Outbox
 from .results import Stored
@@ -106,6 +106,7 @@ class Gateway:
         )
         largest = settings.limits.message_bytes
         self._budget = Budget(each=largest + _SLACK, all=2 * largest + 16 * _SLACK)
+        self._answers = Room(largest)
         self._large = asyncio.Lock()
         # Bytes that came and went, for who looks after the memory.
         self.moved = 0
@@ -354,8 +355,9 @@ class Gateway:
         while not outbox.finished:
             waiting = await outbox.get()
             if isinstance(waiting, Stored):
-                for answer in await delivery.read(waiting):
-                    await self._send(socket, connection, answer)
+                async with self._answers.hold(waiting.size):
+                    for answer in await delivery.read(waiting):
+                        await self._send(socket, connection, answer)
             else:
                 await self._send(socket, connection, waiting)
                 if isinstance(waiting, m.LiveResult):

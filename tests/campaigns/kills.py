@@ -97,6 +97,12 @@ class Painter:
             self._tally.lost += message.code != "worker_lost"
             self._close(message)
 
+    def hear_some(self, most: int) -> None:
+        """Up to ``most`` messages, while a job is open."""
+        for _ in range(most):
+            if self._open:
+                self.hear()
+
     def _close(self, final: m.Result | m.Error) -> None:
         del self._open[final.job]
         self._answered[final.job] = final
@@ -137,8 +143,7 @@ def _jobs(dice: random.Random) -> list[m.Generate]:
 def kill_workers(server: ServerProcess, painter: Painter, dice: random.Random) -> None:
     painter.send(_jobs(dice))
     pid = painter.worker
-    for _ in range(dice.randrange(12)):
-        painter.hear()
+    painter.hear_some(dice.randrange(12))
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     while painter.worker == pid:  # told that it is gone
@@ -148,8 +153,7 @@ def kill_workers(server: ServerProcess, painter: Painter, dice: random.Random) -
 def kill_servers(server: ServerProcess, painter: Painter, dice: random.Random) -> None:
     painter.send(_jobs(dice))
     pid = painter.worker
-    for _ in range(dice.randrange(12)):
-        painter.hear()
+    painter.hear_some(dice.randrange(12))
     server.kill()
     with contextlib.suppress(*GONE):
         while True:  # what was on its way
@@ -165,8 +169,7 @@ def kill_servers(server: ServerProcess, painter: Painter, dice: random.Random) -
 
 def cut_connections(server: ServerProcess, painter: Painter, dice: random.Random) -> None:
     painter.send(_jobs(dice))
-    for _ in range(dice.randrange(12)):
-        painter.hear()
+    painter.hear_some(dice.randrange(12))
     painter.client._transport.socket.close()  # the cable, not a goodbye
     painter.connect()
 

@@ -21,7 +21,7 @@ from harness import ServerProcess, drain, generate, paints, wait_for, wait_until
 from velatura.protocol import messages as m
 from velatura.protocol.errors import RemoteError
 from velatura.protocol.pixels import Image
-from velatura.server.bounded import MOST_FRAGMENTS, Bounded, Budget, Strangers
+from velatura.server.bounded import MOST_FRAGMENTS, Bounded, Budget, Room, Strangers
 from velatura.server.lives import Lives
 from velatura.server.spool import Spool
 from websockets.asyncio.client import connect as connect_async
@@ -257,6 +257,30 @@ def test_the_connection_that_goes_beyond_what_all_may_keep_is_closed_and_comes_a
     asyncio.run(test())
 
 
+def test_answers_are_read_from_the_disk_as_there_is_room_and_each_has_its_turn():
+    async def test() -> None:
+        room, held, most = Room(100), 0, 0
+
+        async def send(size: int) -> None:
+            nonlocal held, most
+            async with room.hold(size):
+                held += size
+                most = max(most, held)
+                await asyncio.sleep(0.005)
+                held -= size
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(send(size) for size in (40, 60, 30, 100, 70, 5) * 4))
+            stuck = asyncio.create_task(send(80))
+            await asyncio.sleep(0)
+            stuck.cancel()
+            async with room.hold(500):  # larger than all of it: when it is empty
+                pass
+        assert most <= 100
+
+    asyncio.run(test())
+
+
 # --- waiting jobs --------------------------------------------------------------------------------
 
 
@@ -269,16 +293,17 @@ def test_the_pixels_of_waiting_jobs_are_on_disk_and_idle_memory_returns(make_ser
     server = make_server()
     with server.client() as client:
         worker_pid(client)
-        blocker = generate("slow=20", steps=150)
+        blocker = generate("slow=400", steps=150)
         client.send(blocker)
         wait_for(client, lambda event: isinstance(event, m.Progress) and event.step > 0)
         before = server.memory()
-        jobs = [noisy(1024, previews=False) for _ in range(30)]  # 4 MiB each
+        jobs = [noisy(1024, previews=False) for _ in range(50)]  # 4 MiB each
         for request in jobs:
             client.send(request)
         waiting = server.folder / "waiting"
         wait_until(lambda: len(list(waiting.iterdir())) == len(jobs))
-        assert server.memory() - before < 48 * MIB
+        # What was freed goes back once it is quiet: 200 MiB wait.
+        wait_until(lambda: server.memory() - before < 64 * MIB, 30)
         client.send(m.Cancel(job=jobs[3].job))
         client.send(m.Cancel(job=blocker.job))
         done = {}
@@ -294,7 +319,7 @@ def test_the_pixels_of_waiting_jobs_are_on_disk_and_idle_memory_returns(make_ser
                 assert isinstance(done[request.job], m.Result)
         assert len([e for e in done.values() if isinstance(e, m.Result)]) >= len(jobs) - 2
         wait_until(lambda: not list(waiting.iterdir()))
-        wait_until(lambda: server.memory() - before < 64 * MIB, 15)
+        wait_until(lambda: server.memory() - before < 64 * MIB, 30)
 
 
 def test_a_job_whose_pixels_are_gone_from_the_disk_ends_with_storage_and_the_next_is_painted(
