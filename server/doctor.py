@@ -35,7 +35,7 @@ print(json.dumps({"devices": devices, "accelerations": accelerations}))
 """
 _WINDOWS_HINT = (
     "PyTorch from PyPI has no CUDA on Windows. For an NVIDIA card: "
-    "pip install --force-reinstall torch torchvision "
+    'pip install --force-reinstall "torch<2.16" "torchvision<0.30" '
     "--index-url https://download.pytorch.org/whl/cu130"
 )
 
