@@ -200,7 +200,11 @@ def another(folder: Path, tmp_path: Path) -> Path:
             "unsupported",
             "LoRA 'other' is made for Stable Diffusion 1.5, and tiny",
         ),
-        ("<lora:broken:1>", "unsupported", "LoRA 'broken': it is broken: get the file again."),
+        (
+            "<lora:broken:1>",
+            "unsupported",
+            "LoRA 'broken': tiny/lora-broken.safetensors is broken (its header",
+        ),
         ("<lora:word:1>", "unsupported", "LoRA 'word': it holds no LoRA"),
         ("<lora:../ink:1>", "missing_weights", "there is no LoRA '../ink'"),
     ],
@@ -246,7 +250,7 @@ def test_the_catalogue_names_what_each_model_takes(another: Path) -> None:
     catalogue = make_tiny_engine(another).catalogue()
     (model,) = catalogue.models
     fitting = [one.name for one in catalogue.addons if one.text_width == model.text_width]
-    assert fitting == ["chalk", "cut", "ink", "voice", "wash"]
+    assert fitting == ["chalk", "ink", "voice", "wash"]
     (other,) = [one for one in catalogue.addons if one.text_width != model.text_width]
     assert (other.kind, other.name, other.family) == ("lora", "other", "sd15")
 
