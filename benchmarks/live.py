@@ -38,7 +38,8 @@ import torch
 from diffusers import AutoencoderTiny, AutoPipelineForImage2Image, LCMScheduler
 from PIL import Image as Picture
 from velatura.models.devices import choose_device
-from velatura.models.few_step import has_few_step, make_live_unet
+from velatura.models.families.unet.few_step import with_loras
+from velatura.models.few_step import find_few_step
 from velatura.protocol import messages as m
 from velatura.protocol.client import Client
 from velatura.protocol.pixels import Image
@@ -154,8 +155,8 @@ class Bare:
         )
         pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
         pipe.vae = AutoencoderTiny.from_pretrained(case.folder / "vae-tiny", dtype=dtype)
-        if has_few_step(case.folder):
-            pipe.unet = make_live_unet(case.folder, pipe.unet, ())
+        if few_step := find_few_step(case.folder):
+            pipe.unet = with_loras(pipe.unet, few_step, ())
         pipe.to(device)
         if device == "cuda":
             for part in (pipe.unet, pipe.vae):

@@ -157,7 +157,7 @@ def _one(name: str, path: str, family: str) -> None:
     torch.set_num_threads(1)
     # What is imported by then is no part of the figures.
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline  # noqa: F401
-    from velatura.server.worker import pipelines  # noqa: F401
+    from velatura.server.worker import engine  # noqa: F401
 
     print(json.dumps(_LOADERS[name](Path(path), family, choose_device()[0])))
 

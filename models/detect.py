@@ -129,10 +129,11 @@ def _detect_file(path: Path) -> tuple[Family, Found]:
 
 def _few_steps(path: Path, unet: str) -> FewSteps | None:
     scheduler = path / "scheduler" / "scheduler_config.json"
+    config = path / unet / "config.json"
     return of_folder(
         path,
         read_json(path / "model_index.json"),
-        read_json(path / unet / "config.json"),
+        read_json(config) if config.is_file() else {},
         read_json(scheduler) if scheduler.is_file() else {},
     )
 

@@ -21,7 +21,7 @@ from velatura.models.embeddings import BUNDLED
 from velatura.models.errors import ModelError
 from velatura.models.hooks import Hook, hooked
 from velatura.models.lora_changes import CHANGEABLE, Change, make_turn
-from velatura.models.loras import FIRST_ENCODER, SECOND_ENCODER, UNET, place_of
+from velatura.models.loras import UNET, place_of
 from velatura.models.weights import check_safetensors
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def load_lora(addon: AddOn, loaded: Loaded) -> Lora:
 
     Raises ModelError (``unsupported``) when it is broken or none of its layers fits the model.
     """
-    return read_lora(addon.path, parts_of(loaded), loaded.device, loaded.dtype)
+    return read_lora(addon.path, loaded.lora_parts, loaded.device, loaded.dtype)
 
 
 def read_lora(
@@ -104,21 +104,11 @@ def read_lora(
     return Lora(changes, layers - count, layers)
 
 
-def parts_of(loaded: Loaded) -> dict[str, nn.Module]:
-    """The parts of a model that a LoRA can change."""
-    parts = {
-        UNET: loaded.unet,
-        FIRST_ENCODER: loaded.text_encoder,
-        SECOND_ENCODER: loaded.text_encoder_2,
-    }
-    return {name: part for name, part in parts.items() if part is not None}
-
-
 @contextmanager
 def lora_applied(loaded: Loaded, loras: Sequence[WeightedLora]) -> Iterator[None]:
     """Let the UNet and the text encoders of ``loaded`` act as with ``loras`` while it lasts."""
     hooks: list[tuple[nn.Module, Hook]] = []
-    for name, part in parts_of(loaded).items():
+    for name, part in loaded.lora_parts.items():
         together: dict[str, list[tuple[Change, float]]] = defaultdict(list)
         for lora, weight, text_weight in loras:
             factor = weight if name == UNET else text_weight

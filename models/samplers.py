@@ -82,6 +82,20 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
     }
 )
 
+# What a model of flow matching predicts, as schedulers' configs name it.
+FLOW = "flow_prediction"
+_FLOW_SIGMAS = {"use_flow_sigmas": True, "prediction_type": FLOW}
+# Name -> (diffusers class, options) of the samplers that flow matching has.
+_FLOW_SOLVERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "Euler": ("FlowMatchEulerDiscreteScheduler", {}),
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", _FLOW_SIGMAS),
+    "UniPC": ("UniPCMultistepScheduler", _FLOW_SIGMAS),
+}
+# The names that painters of such a model choose from.
+FLOW_SAMPLERS = tuple(_FLOW_SOLVERS)
+# What says how a flow's noise levels are shifted (Esser et al. 2024).
+_FLOW_SCHEDULE = ("num_train_timesteps", "shift")
+
 _LONGEST_SCHEDULE = 100_000
 
 
@@ -160,6 +174,8 @@ def samplers_for(config: Mapping[str, Any]) -> tuple[str, ...]:
 
     A beta distribution over noise levels up to 4096 would leave one step for the whole picture.
     """
+    if is_flow(config):
+        return FLOW_SAMPLERS
     zero = has_zero_snr(config)
     return tuple(n for n, one in SAMPLERS.items() if not (zero and one.options.keys() & _BETA))
 
@@ -186,6 +202,8 @@ def make_scheduler(
         raise ModelError("unsupported", sentence, field="sampler")
     import diffusers
 
+    if is_flow(config):
+        return _make_flow_scheduler(sampler, config)
     chosen = SAMPLERS[sampler]
     schedule = _noise_schedule(config)
     # Stable Diffusion's pipelines insist on this offset; only "leading" schedules look at it.
@@ -206,3 +224,27 @@ def _zero_snr_betas(schedule: Mapping[str, Any]) -> list[float]:
     before_last = (1 - betas[:-1]).prod()
     betas[-1] = 1 - _LEAST_ALPHA / before_last
     return betas.tolist()
+
+
+def is_flow(config: Mapping[str, Any]) -> bool:
+    """Tell whether a model with this scheduler config was trained by flow matching."""
+    named = str(config.get("_class_name", ""))
+    return config.get("prediction_type") == FLOW or named.startswith("FlowMatch")
+
+
+def _make_flow_scheduler(sampler: str, config: Mapping[str, Any]) -> SchedulerMixin:
+    """Make a scheduler of flow matching. Raises ModelError (``unsupported``) where there is none."""
+    import diffusers
+
+    if sampler not in _FLOW_SOLVERS:
+        sentence = Sentence(
+            "sampler must be one of {names} for a model of flow matching; not {sampler}.",
+            names=", ".join(_FLOW_SOLVERS),
+            sampler=sampler,
+        )
+        raise ModelError("unsupported", sentence, field="sampler")
+    name, options = _FLOW_SOLVERS[sampler]
+    schedule = {key: config[key] for key in _FLOW_SCHEDULE if key in config}
+    if options and "shift" in schedule:
+        schedule["flow_shift"] = schedule.pop("shift")
+    return getattr(diffusers, name).from_config(schedule, **options)

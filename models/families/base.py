@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,6 @@ from velatura.models.weights import Header
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
     from velatura.models.depth import EstimateDepth
     from velatura.models.enlarger import Enlarger
 
@@ -44,45 +42,56 @@ class Found:
     few: FewSteps | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Loaded:
     """A model in memory, ready to paint. Its parts are in eval mode and need no gradients.
 
+    A family's own kind of it holds the parts.
+
     find_digest       gives ``digest``, once it is known
     native            side in pixels of the pictures it was trained on
-    tiny_vae          a small autoencoder for previews, where the folder has one (``vae-tiny/``)
     scheduler_config  the folder's ``scheduler_config.json``
     enlarger          what enlarges its pictures beyond the size that it paints at, where the folder
                       has one (``upscaler-x4.safetensors``)
     estimate_depth    makes the depth map of a picture, where a depth model brings what it needs
-    extra             what the UNet takes beside the latents, as in Found
+    extra             what the network takes beside the latents, as in Found
     few_steps         it was distilled to paint in a few steps, from the last training step on
-    text_encoder_2    its embeddings stand beside the first one's; it also gives the pooled text
     """
 
     name: str
     family: Family
     find_digest: Callable[[], str]
     native: int
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    tiny_vae: AutoencoderTiny | None
-    estimate_depth: EstimateDepth | None
     scheduler_config: Mapping[str, Any]
     device: torch.device
     dtype: torch.dtype
-    extra: str
+    extra: str = ""
     few_steps: bool = False
     enlarger: Enlarger | None = None
-    tokenizer_2: CLIPTokenizer | None = None
-    text_encoder_2: CLIPTextModelWithProjection | None = None
+    estimate_depth: EstimateDepth | None = None
 
     @cached_property
     def denoiser(self) -> Denoiser:
         """What sampling sees of it, by plain calls of its network."""
         return self.family.make_denoiser(self, None)
+
+    @property
+    def network(self) -> torch.nn.Module | None:
+        """The module whose passes may be accelerated; None where none is known how to."""
+        return None
+
+    @property
+    def lora_parts(self) -> Mapping[str, torch.nn.Module]:
+        """The modules that a LoRA can change, by the names that LoRAs give them."""
+        return {}
+
+    def live_copy(self, few_step: Path | None, loras: Sequence[Any]) -> Loaded:
+        """Copy it with few-step weights, if there are any, and LoRAs in its network's weights.
+
+        Everything but the network is shared. Raises ModelError (``unsupported``) where the weights
+        do not fit.
+        """
+        return self
 
     @property
     def digest(self) -> str:

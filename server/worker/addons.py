@@ -19,13 +19,13 @@ from velatura.models.weights import Digests
 from velatura.protocol.addon_marks import embedding_mark
 from velatura.protocol.messages import MOST_ADD_ONS, AddOnInfo, ModelInfo
 from velatura.protocol.sentences import Sentence
-from velatura.server.worker.cache import Lru
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.memory import Shelf
 from velatura.server.worker.prompt.encode import Prompts
 from velatura.server.worker.prompt.language import Parsed, Part
 from velatura.server.worker.prompt.textual_inversion import Inversion, Inversions, load_inversion
 from velatura.server.worker.report import Reporter
+from velatura.server.worker.residency.lru import Lru
+from velatura.server.worker.residency.shelf import Shelf
 
 # All that one prompt names are needed at once.
 _MOST_LORAS = 8

@@ -5,19 +5,16 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from velatura.models.devices import choose_device, lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Loaded
-from velatura.models.families.denoiser import Denoiser, Text, Words
-from velatura.models.families.unet.call import Pass
-from velatura.models.few_step import has_few_step, make_live_unet
+from velatura.models.families.denoiser import Words
+from velatura.models.few_step import find_few_step
 from velatura.models.library import Library
 from velatura.models.lora_weights import lora_applied
 from velatura.models.snapshot import Entry, Snapshot
@@ -40,9 +37,6 @@ from velatura.server.worker.addons import (
     loading,
     skipped,
 )
-from velatura.server.worker.cache import Lru
-from velatura.server.worker.checkpoints import MODEL, CheckpointsInMemory
-from velatura.server.worker.controls import NET, ControlsInMemory
 from velatura.server.worker.denoise import check_sampler
 from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
@@ -55,32 +49,31 @@ from velatura.server.worker.live.painter import (
     make_live_painter,
 )
 from velatura.server.worker.live.plan import make_live_plan
-from velatura.server.worker.memory import Key, Room, Shelf, bytes_of
 from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.pixels import to_array, to_image
 from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompt.encode import (
     Prompts,
-    embed,
     embed_both,
     read_prompt,
     read_prompts,
     whole,
 )
-from velatura.server.worker.prompt.language import Parsed
 from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
+from velatura.server.worker.residency.canvases import Canvases
+from velatura.server.worker.residency.checkpoints import MODEL, CheckpointsInMemory
+from velatura.server.worker.residency.controls import NET, ControlsInMemory
+from velatura.server.worker.residency.loaded_model import LoadedModel
+from velatura.server.worker.residency.shelf import Key, Room, Shelf, bytes_of
 from velatura.server.worker.runs import Tools, Variant
-from velatura.server.worker.runtime.accelerate import accelerate_job
 from velatura.server.worker.runtime.probes import make_accelerations
 from velatura.server.worker.runtime.registry import AccelerationFailed, Accelerations
 from velatura.server.worker.runtime.switches import Switches
-from velatura.server.worker.runtime.warmup import Warmed
 from velatura.server.worker.scene import area_of, make_scene, selected_rect
 
 # The kind of what stands on the shelf for live painting.
-_FEW_STEP = "few-step"
-_TEXTS_KEPT = 64
+LIVE = "live"
 
 
 def make_engine(
@@ -117,16 +110,10 @@ class Engine:
         self._styles = styles or Styles([SHIPPED])
         self._room = Room(device, memory)
         self._shelf = Shelf(self._room, self._forget)
-        self._checkpoints = CheckpointsInMemory(self._shelf, device, dtype)
+        self._checkpoints = CheckpointsInMemory(self._shelf, device, dtype, self._accelerations)
         self._controls = ControlsInMemory(self._shelf, device)
         self._addons = AddOnsInMemory(self._shelf)
-        self._texts = Lru(_TEXTS_KEPT)
-        # By model and LoRAs, as the live UNets on the shelf.
-        self._networks: dict[tuple[Any, ...], LiveNetwork] = {}
-        # By model, for ordinary jobs; None before the second.
-        self._job_passes: dict[str, Pass | None] = {}
-        # By canvas, with what they hold of the shelf.
-        self._painters: dict[str, tuple[LivePainter, frozenset[Key]]] = {}
+        self._canvases = Canvases()
 
     def catalogue(self) -> Catalogue:
         """What can paint now."""
@@ -144,11 +131,9 @@ class Engine:
 
     def wait_until_prepared(self) -> None:
         """Until every pass that is wanted so far is prepared, which painting never waits for."""
-        for network in self._networks.values():
-            network.wait()
-        for run in self._job_passes.values():
-            if isinstance(run, Warmed):
-                run.wait()
+        for key in tuple(self._shelf):
+            if key[0] in (MODEL, LIVE):
+                self._shelf.peek(key).wait()
 
     def run(self, request: Generate | Annotate, emit: Emit, cancelled: Callable[[], bool]) -> None:
         """Run one job: emit its progress, previews and results.
@@ -184,7 +169,7 @@ class Engine:
                     Reporter(canvas.job, emit, lambda: False).stage("preparing", note=warming)
         except AccelerationFailed:
             # It is off now: the canvas is painted anew in its next turn, without it.
-            self._forget_passes()
+            self._forget_networks()
             canvas.give_up(task)
             return
         except GivenUp:
@@ -196,11 +181,11 @@ class Engine:
             with self._told():
                 painter.rehearse()
         except AccelerationFailed:
-            self._forget_passes()
+            self._forget_networks()
 
     def close_live(self, job: str) -> None:
         """Forget what is kept for this live canvas, if anything."""
-        self._painters.pop(job, None)
+        self._canvases.close(job)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -244,12 +229,13 @@ class Engine:
             for variant in range(request.variants):
                 emit(result(request, variant, rgb, alpha, make_recipe(request, plan, None)))
             return
-        loaded = self._checkpoints.load(entry, report)
+        model = self._checkpoints.load(entry, report)
+        loaded = model.loaded
         skip = skipped(request.clip_skip, loaded)
         ready = [self._addons.get(one, loaded, loading(report)) for one in named]
         tools = Tools(
             loaded=loaded,
-            variant=lambda variant: self._variant(entry, loaded, ready[variant], skip),
+            variant=lambda variant: self._variant(model, ready[variant], skip),
             named=lambda variant: {"addons": list(ready[variant].recipe)},
             control_map=partial(self._controls.map, seen.annotators),
             control_nets=[
@@ -274,32 +260,26 @@ class Engine:
 
     def _live_painter(self, settings: LiveOpen, emit: Emit) -> LivePainter:
         """The one at work, or a new one after new settings; what it is made of is cached."""
-        painter, held = self._painters.get(settings.job, (None, frozenset()))
-        if painter is not None and painter.settings == settings:
+        painter, held = self._canvases.find(settings)
+        if painter is not None:
             self._shelf.touch(held)
             return painter
         # It may hold the last use of a model that is not wanted any more.
-        self._painters.pop(settings.job, None)
+        self._canvases.close(settings.job)
         prompts = read_prompt(*whole(settings), settings.seed)
         seen, (named,) = self._look(settings.model, [prompts])
         info, entry = self._checkpoints.info(seen, settings.model), seen.entry(settings.model)
         check_live(settings, entry.extra)
         report = Reporter(settings.job, emit, lambda: False)
-        loaded = self._checkpoints.load(entry, report)
-        folder = entry.path
+        model = self._checkpoints.load(entry, report)
+        loaded = model.loaded
         ready = self._addons.get(named, loaded, loading(report))
-        alive = loaded
-        if has_few_step(folder) or ready.loras:
-            report.stage("preparing")
-            alive = self._live_model(folder, loaded, named, ready)
-        key = (loaded.name, named.loras)
-        network = self._networks[key] = self._networks.get(key) or make_live_network(
-            alive, self._accelerations
-        )
+        report.stage("preparing")
+        network = self._live_network(model, entry, named, ready)
         plan = make_live_plan(settings.area, info, network.multiple)
         nets = [self._controls.net(entry, c.kind, loaded.dtype, report) for c in settings.controls]
         skip = skipped(settings.clip_skip, loaded)
-        with self._variant(entry, loaded, ready, skip) as variant:
+        with self._variant(model, ready, skip) as variant:
             guided = settings.guidance > 1
             words = Words(
                 *embed_both(prompts, guided, loaded.denoiser.text, variant.encode),
@@ -307,30 +287,37 @@ class Engine:
             )
         control_map = partial(self._controls.map, seen.annotators)
         painter = make_live_painter(settings, plan, network, words, nets, control_map)
-        self._painters[settings.job] = painter, self._shelf.in_use
+        self._canvases.keep(painter, self._shelf.in_use)
         return painter
 
-    def _live_model(self, folder: Path, loaded: Loaded, named: Named, ready: Ready) -> Loaded:
+    def _live_network(
+        self, model: LoadedModel, entry: Entry, named: Named, ready: Ready
+    ) -> LiveNetwork:
         """Make the model with what it has for few steps, and the LoRAs, in its weights."""
-        wanted = (_FEW_STEP, loaded.name, named.loras)
+        loaded = model.loaded
+        few_step = find_few_step(entry.path)
+        is_copy = few_step is not None or bool(ready.loras)
+        wanted = (LIVE, loaded.name, named.loras)
 
-        def make() -> torch.nn.Module:
-            return make_live_unet(folder, loaded.unet, ready.loras)
+        def make() -> Loaded:
+            return loaded.live_copy(few_step, ready.loras) if is_copy else loaded
 
         for key in tuple(self._shelf):
             if key[:2] == wanted[:2] and key != wanted:
-                network = self._networks.get(key[1:])
-                if network is not None and network.take_weights(replace(loaded, unet=make())):
+                network: LiveNetwork = self._shelf.peek(key)
+                if is_copy and network.loaded is not loaded and network.take_weights(make()):
                     # What was prepared for it stays: only its weights change.
                     self._shelf.rename(key, wanted)
-                    self._networks[wanted[1:]] = self._networks.pop(key[1:])
-                    self._begin_anew(loaded.name)
+                    self._canvases.forget_model(loaded.name)
                 else:
                     self._shelf.drop(key)
-        made = self._shelf.get(
-            wanted, lambda: bytes_of(loaded.unet), f"Live painting with {loaded.name}", make
+        made: LiveNetwork = self._shelf.get(
+            wanted,
+            lambda: bytes_of(loaded.network) if is_copy else 0,
+            f"Live painting with {loaded.name}",
+            lambda: make_live_network(make(), self._accelerations),
         )
-        return replace(loaded, unet=made)
+        return made
 
     def _look(self, model: str, prompts: Sequence[Prompts]) -> tuple[Snapshot, list[Named]]:
         """What is on disk, once a job, and what of it each of the prompts names.
@@ -353,73 +340,35 @@ class Engine:
         return seen, named
 
     @contextmanager
-    def _variant(self, entry: Entry, loaded: Loaded, ready: Ready, skip: int) -> Iterator[Variant]:
+    def _variant(self, model: LoadedModel, ready: Ready, skip: int) -> Iterator[Variant]:
         """The model with what the prompts name, while the context lasts."""
-
-        def encode(parsed: Parsed) -> Text:
-            return self._texts.get(
-                (entry.stamp, parsed.parts, skip, ready.key),
-                lambda: embed(parsed, loaded, skip=skip, words=ready.words),
+        with lora_applied(model.loaded, ready.loras):
+            yield Variant(
+                # A recording would keep or not see the hooks of LoRAs.
+                model.loaded.denoiser if ready.loras else model.denoiser(),
+                lambda parsed: model.encode(parsed, skip, ready),
+                ready.note,
             )
 
-        with lora_applied(loaded, ready.loras):
-            yield Variant(self._denoiser(loaded, ready), encode, ready.note)
-
-    def _denoiser(self, loaded: Loaded, ready: Ready) -> Denoiser:
-        """Passes are recorded or prepared the second time that they are wanted.
-
-        Not under LoRAs: they act by hooks, which a recording would keep or not see.
-        """
-        if ready.loras:
-            return loaded.denoiser
-        if loaded.name not in self._job_passes:
-            self._job_passes[loaded.name] = None
-            return loaded.denoiser
-        run = self._job_passes[loaded.name] = self._job_passes[loaded.name] or accelerate_job(
-            loaded.unet, self._accelerations
-        )
-        return loaded.family.make_denoiser(loaded, run) if run else loaded.denoiser
+    def _forget_networks(self) -> None:
+        """Drop all that live painting runs: it is made anew with the accelerations that are left."""
+        for key in tuple(self._shelf):
+            if key[0] == LIVE:
+                self._shelf.drop(key)
 
     def _forget(self, key: Key) -> None:
         """Drop what holds what leaves: a live canvas begins anew."""
         kind, name, *_ = key
-        for other in tuple(self._networks):
+        for other in tuple(self._shelf):
             # What was prepared or recorded with a net holds it.
-            if kind == NET or other[0] == name:
-                self._networks.pop(other).close()
-        if kind == MODEL:
-            if isinstance(its := self._job_passes.pop(name, None), Warmed):
-                its.close()
-            for other in tuple(self._shelf):
-                if other[1] == name:
-                    self._shelf.drop(other)
-        self._begin_anew(name, key)
-
-    def _forget_passes(self) -> None:
-        """Drop all that live painting runs: it is made anew with the accelerations that are left."""
-        for network in self._networks.values():
-            network.close()
-        self._networks.clear()
-        self._painters.clear()
-
-    def _begin_anew(self, model: str, key: Key = ()) -> None:
-        """Live canvases that ``model`` paints, or that hold ``key``, keep nothing of it."""
-        for job, (painter, held) in tuple(self._painters.items()):
-            if painter.settings.model == model or key in held:
-                del self._painters[job]
+            if (kind == MODEL and other[1] == name) or (kind == NET and other[0] == LIVE):
+                self._shelf.drop(other)
+        self._canvases.forget(key)
 
     def _free(self, error: BaseException) -> None:
         """Forget everything that holds memory on the device; live canvases begin anew."""
         # The frames of the traceback hold tensors: they must go before memory can.
         traceback.clear_frames(error.__traceback__)
-        caches: tuple[Any, ...] = (
-            self._shelf,
-            self._texts,
-            self._addons,
-            self._networks,
-            self._job_passes,
-            self._painters,
-        )
-        for cache in caches:
-            cache.clear()
+        for kept in (self._canvases, self._shelf, self._addons):
+            kept.clear()
         self._room.release()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import torch
-from velatura.models.families.base import Loaded
+from velatura.models.families.unet.loaded import UNetLoaded
 from velatura.models.families.unet.parts import FACTOR
 
 # Previews are thumbnails: more would cost time that the painting needs.
@@ -21,14 +21,14 @@ _PROBE_SIDE = 16
 _MOST_AT_ONCE = 1536**2
 
 
-def to_tensor(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
+def to_tensor(picture: np.ndarray, loaded: UNetLoaded) -> torch.Tensor:
     """Turn a picture into (1, 3, h, w) in -1..1 on the model's device, in its autoencoder's dtype."""
     tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
     return (tensor * 2 - 1).to(loaded.device, loaded.vae.dtype)
 
 
 @torch.inference_mode()
-def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
+def encode(picture: np.ndarray, loaded: UNetLoaded) -> torch.Tensor:
     """Encode a picture as scaled latents in the model's dtype: the mode, so that it is one value."""
     with _tiled_above(picture.shape[0] * picture.shape[1], loaded):
         latents = loaded.vae.encode(to_tensor(picture, loaded)).latent_dist.mode()
@@ -36,7 +36,7 @@ def encode(picture: np.ndarray, loaded: Loaded) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def decode(latents: torch.Tensor, loaded: Loaded) -> np.ndarray:
+def decode(latents: torch.Tensor, loaded: UNetLoaded) -> np.ndarray:
     """Decode latents, not clipped: NaN stays NaN, and colours may lie a little outside 0..1."""
     scaled = latents.to(loaded.vae.dtype) / loaded.vae.config.scaling_factor
     with _tiled_above(latents.shape[-2] * latents.shape[-1] * FACTOR**2, loaded):
@@ -45,7 +45,7 @@ def decode(latents: torch.Tensor, loaded: Loaded) -> np.ndarray:
 
 @torch.inference_mode()
 def encode_masked(
-    picture: torch.Tensor, hole: torch.Tensor, loaded: Loaded, generator: torch.Generator | None
+    picture: torch.Tensor, hole: torch.Tensor, loaded: UNetLoaded, generator: torch.Generator | None
 ) -> torch.Tensor:
     """Encode what an inpainting model is shown of ``picture``: grey where ``hole`` is 1.
 
@@ -59,7 +59,7 @@ def encode_masked(
 
 
 @contextmanager
-def _tiled_above(pixels: int, loaded: Loaded) -> Iterator[None]:
+def _tiled_above(pixels: int, loaded: UNetLoaded) -> Iterator[None]:
     if pixels <= _MOST_AT_ONCE:
         yield
         return
@@ -70,7 +70,7 @@ def _tiled_above(pixels: int, loaded: Loaded) -> Iterator[None]:
         loaded.vae.disable_tiling()
 
 
-def make_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
+def make_preview(loaded: UNetLoaded) -> Callable[[torch.Tensor], np.ndarray]:
     """Make a fast small decoder: latents -> (h, w, 3) uint8 of at most 256 pixels a side.
 
     The tiny autoencoder where the model has one; else the best linear map from latents to mean
@@ -91,7 +91,7 @@ def make_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
     return preview
 
 
-def _linear_preview(loaded: Loaded) -> Callable[[torch.Tensor], np.ndarray]:
+def _linear_preview(loaded: UNetLoaded) -> Callable[[torch.Tensor], np.ndarray]:
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(1, 4, _PROBE_SIDE, _PROBE_SIDE, generator=generator)
     colours = decode(probe.to(loaded.device, loaded.dtype), loaded)

@@ -32,7 +32,7 @@ from velatura.models.families.unet.union import UnionNet, is_union
 
 if TYPE_CHECKING:
     import numpy as np
-    from velatura.models.families.base import Loaded
+    from velatura.models.families.unet.loaded import UNetLoaded
     from velatura.protocol.region import Rect, Size
 
 _LABEL_SIZES = "time_ids"
@@ -78,7 +78,7 @@ class UNetDenoiser:
     run  the UNet's pass; an accelerated one, or None for diffusers' own call
     """
 
-    def __init__(self, loaded: Loaded, run: Pass | None = None) -> None:
+    def __init__(self, loaded: UNetLoaded, run: Pass | None = None) -> None:
         self._loaded = loaded
         self._run = run or plain(loaded.unet)
         self.device, self.dtype = loaded.device, loaded.dtype

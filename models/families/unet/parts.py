@@ -12,6 +12,7 @@ from velatura.models.families import single
 from velatura.models.families.base import Family, Found, Loaded, ReportProgress
 from velatura.models.families.clip import make_tokenizer
 from velatura.models.families.denoiser import Denoiser
+from velatura.models.families.unet.loaded import UNetLoaded
 from velatura.models.parts import load_part
 from velatura.models.weights import read_json
 
@@ -108,7 +109,7 @@ def load(
         # Its activations overflow in half precision.
         parts["vae"].float()
     has_tiny = (path / _TINY_VAE).is_dir()
-    loaded = Loaded(
+    loaded = UNetLoaded(
         name=name,
         family=family,
         find_digest=str,
@@ -134,6 +135,7 @@ def make_denoiser(loaded: Loaded, run: Callable[..., torch.Tensor] | None) -> De
     """Make the denoiser of a model with a UNet; ``run`` is an accelerated pass of it."""
     from velatura.models.families.unet.denoiser import UNetDenoiser
 
+    assert isinstance(loaded, UNetLoaded)
     return UNetDenoiser(loaded, run)
 
 

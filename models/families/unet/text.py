@@ -12,7 +12,7 @@ from velatura.models.hooks import Hook, hooked
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
-    from velatura.models.families.base import Loaded
+    from velatura.models.families.unet.loaded import UNetLoaded
 
 # A mean this small beside the values themselves is chance, and to restore it would be too.
 _LEAST_MEAN = 0.01
@@ -21,7 +21,7 @@ _LEAST_MEAN = 0.01
 class ClipEncoder:
     """CLIP (Radford et al. 2021) as a PromptEncoder."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: UNetLoaded) -> None:
         pairs = (
             (loaded.tokenizer, loaded.text_encoder),
             (loaded.tokenizer_2, loaded.text_encoder_2),

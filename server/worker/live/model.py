@@ -105,6 +105,11 @@ class LiveNetwork(Protocol):
     def loaded(self) -> Loaded: ...
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of what it holds beside the model in memory."""
+        ...
+
+    @property
     def multiple(self) -> int:
         """Tell what the sides of its pictures are multiples of (model pixels), beside the family's."""
         ...
@@ -142,7 +147,7 @@ def make_live_network(loaded: Loaded, accelerations: Accelerations) -> LiveNetwo
 class WholeNetwork:
     """Any model: each picture is painted whole, by plain calls."""
 
-    multiple = 1
+    multiple, nbytes = 1, 0
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded

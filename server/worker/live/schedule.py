@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from velatura.models.families.denoiser import Prediction, Step
-from velatura.models.samplers import make_scheduler
+from velatura.models.samplers import is_flow, make_scheduler
 
 # What each step continues with, as gamma of Zheng et al. 2024: at 1 LCM draws the canvas's noise for it
 # anew (Luo et al. 2023), at 0 DDIM goes on with what was predicted (Song et al. 2020), which is Euler's
@@ -49,15 +49,26 @@ def live_steps(
     curve, length = noise_curve(config)
     times = step_times(count, strength, length)
     gamma = LIVE_SAMPLERS[sampler]
+    # A network of flow matching is told the noise level, others the training step.
+    told = [curve(time)[1] * length if is_flow(config) else time for time in times]
     steps = [
-        Step(index, count, torch.tensor(time, device=device), *curve(time))
-        for index, time in enumerate(times)
+        Step(index, count, torch.tensor(now, device=device), *curve(time))
+        for index, (time, now) in enumerate(zip(times, told, strict=True))
     ]
     return LiveSteps(steps, [kept_noise(curve, time, gamma) for time in times[1:]])
 
 
 def noise_curve(config: Mapping[str, Any]) -> tuple[NoiseCurve, int]:
     """Read (alpha, sigma) at each training step, and how many there are, off a scheduler config."""
+    if is_flow(config):
+        length, shift = int(config.get("num_train_timesteps", 1000)), config.get("shift", 1.0)
+
+        def shifted(time: int) -> tuple[float, float]:
+            sigma = (time + 1) / length
+            sigma = shift * sigma / (1 + (shift - 1) * sigma)
+            return 1 - sigma, sigma
+
+        return shifted, length
     alphas = make_scheduler("DDIM", config).alphas_cumprod.tolist()
 
     def at(time: int) -> tuple[float, float]:

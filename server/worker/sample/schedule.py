@@ -80,7 +80,7 @@ class SolverSchedule:
         None: noise alone.
         """
         if clean is None:
-            return noise * self._scheduler.init_noise_sigma
+            return noise * _initial_scale(self._scheduler)
         return renoise(clean, noise, self._scheduler, self._first + index)
 
     def scaled(self, x: torch.Tensor, step: Step) -> torch.Tensor:
@@ -127,9 +127,14 @@ def renoise(
     by an initial scale other than 1; the others alpha * clean + sigma * noise (Ho et al. 2020).
     """
     alpha, sigma = noise_level(scheduler, index)
-    if float(getattr(scheduler, "init_noise_sigma", 1.0)) != 1.0:
+    if float(_initial_scale(scheduler)) != 1.0:
         return clean + (sigma / alpha) * noise
     return alpha * clean + sigma * noise
+
+
+def _initial_scale(scheduler: SchedulerMixin) -> float:
+    """What noise alone is multiplied with; schedulers of flow matching do not tell it."""
+    return getattr(scheduler, "init_noise_sigma", 1.0)
 
 
 def _is_flow(scheduler: SchedulerMixin) -> bool:

@@ -91,8 +91,8 @@ def composite(layer: np.ndarray, below: np.ndarray) -> np.ndarray:
 def in_memory(engine: Engine, name: str = "tiny", kind: str = "model") -> Any:
     """The model as the engine holds it, or what it holds of another ``kind``."""
     shelf = engine._shelf._values.items()
-    (loaded,) = [value for key, (value, _) in shelf if key[:2] == (kind, name)]
-    return loaded
+    (kept,) = [value for key, (value, _) in shelf if key[:2] == (kind, name)]
+    return kept.loaded if kind == "model" else kept
 
 
 def engine_with(models: Path, memory: int | None = None) -> Engine:

@@ -366,12 +366,12 @@ def test_the_first_stroke_waits_for_no_recording_and_a_rehearsal_shows_nothing(t
         easel = Easel(opened(128, 48, **more), scenery(128, 48), engine)
         easel.key()
         easel.paint()
-        (network,) = engine._networks.values()
+        (network,) = (engine._shelf.peek(key) for key in engine._shelf if key[0] == "live")
         run, ends = network.run, network.ends
         recordings = len(run._recordings)
         assert recordings
         assert all(one._recordings for one in ends)
-        painter, _ = engine._painters[easel.canvas.job]
+        painter, _ = engine._canvases._painters[easel.canvas.job]
         before = painter._shown.copy()
         easel.brush(Rect(20, 20, 6, 6))
         easel.paint()

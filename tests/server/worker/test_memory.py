@@ -15,7 +15,7 @@ from painting import answers, ask, engine_with, in_memory, painted, rectangle, r
 from velatura.protocol.messages import Progress
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.memory import Room, Shelf, bytes_of, free_memory
+from velatura.server.worker.residency.shelf import Room, Shelf, bytes_of, free_memory
 
 CPU = torch.device("cpu")
 HARD = rectangle(96, 80, Rect(30, 20, 40, 36))
@@ -59,7 +59,7 @@ def test_the_one_not_used_for_longest_leaves_when_the_next_needs_its_room(models
 
 
 def test_without_a_limit_what_the_device_has_decides(models, one, monkeypatch):
-    from velatura.server.worker import memory
+    from velatura.server.worker.residency import shelf as memory
 
     engine = engine_with(models)
     for name in ("a", "b", "c"):

@@ -13,11 +13,12 @@ from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import Prediction, Step, denoised_by
 from velatura.models.families.unet.call import Given, Guide
 from velatura.models.families.unet.denoiser import UNetCondition, UNetDenoiser, acts
+from velatura.models.families.unet.loaded import UNetLoaded
 from velatura.protocol.region import Rect
 from velatura.server.worker.live.model import LiveControl, LiveTools, check_finite
 from velatura.server.worker.live.plan import cells_around
 from velatura.server.worker.live.unet.parts import EVEN_PIXELS, part_sizes, prepared_around, times
-from velatura.server.worker.memory import free_memory
+from velatura.server.worker.residency.shelf import free_memory
 from velatura.server.worker.runtime.accelerate import accelerate, accelerate_ends, accelerate_net
 from velatura.server.worker.runtime.registry import Accelerations
 from velatura.server.worker.runtime.switches import INCREMENTAL
@@ -50,7 +51,7 @@ class UNetNetwork:
     """A UNet that paints live, and what its canvases share: its pass, its ControlNets' and both ends of
     its tiny autoencoder, recorded or prepared once."""
 
-    def __init__(self, loaded: Loaded, accelerations: Accelerations) -> None:
+    def __init__(self, loaded: UNetLoaded, accelerations: Accelerations) -> None:
         self.loaded = loaded
         self.run = accelerate(loaded.unet, accelerations)
         self.ends = accelerate_ends(loaded.tiny_vae, accelerations)
@@ -76,7 +77,7 @@ class UNetNetwork:
 
     def take_weights(self, loaded: Loaded) -> bool:
         """Take the weights of ``loaded`` in place where passes are prepared for them."""
-        if not isinstance(self.run, Warmed):
+        if not isinstance(self.run, Warmed) or not isinstance(loaded, UNetLoaded):
             return False
         load_weights(self.loaded.unet, loaded.unet)
         return True

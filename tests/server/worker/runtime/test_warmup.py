@@ -15,8 +15,8 @@ from velatura.models.families.unet.call import Given, plain
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control, LiveSettings
 from velatura.protocol.region import Rect
-from velatura.server.worker import engine as engine_module
 from velatura.server.worker.live.unet import model as live_model
+from velatura.server.worker.residency import loaded_model
 from velatura.server.worker.runtime.cuda_graphs import compiled
 from velatura.server.worker.runtime.static_inputs import Captured, rehearsal
 from velatura.server.worker.runtime.switches import COMPILED
@@ -197,7 +197,7 @@ def test_ordinary_jobs_are_painted_by_prepared_passes_when_they_come_again(
         workshops[-1].open.set()
         return Warmed(run, [Stage(workshops[-1], 15)])
 
-    monkeypatch.setattr(engine_module, "accelerate_job", accelerate_job)
+    monkeypatch.setattr(loaded_model, "accelerate_job", accelerate_job)
     engine = make_tiny_engine(tiny_folder)
     picture = scenery(96, 96)
     request = ask(picture, rectangle(96, 96, Rect(20, 20, 40, 40)), guidance=4.0, steps=10)
@@ -208,7 +208,7 @@ def test_ordinary_jobs_are_painted_by_prepared_passes_when_they_come_again(
             engine.wait_until_prepared()
     (workshop,) = workshops
     assert 10 <= len(workshop.used) < 30
-    engine._job_passes["tiny"].close()
+    engine._shelf.clear()
 
 
 def test_shapes_are_told_apart_by_bucket_batch_prompt_and_controls(unet):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import torch
 from velatura.models.devices import precision_for
-from velatura.models.families.base import Loaded
 from velatura.models.snapshot import Entry, Snapshot
 from velatura.protocol.messages import Generate, ModelInfo
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.memory import Shelf
 from velatura.server.worker.plan import with_detail
 from velatura.server.worker.report import Reporter
+from velatura.server.worker.residency.loaded_model import LoadedModel
+from velatura.server.worker.residency.shelf import Shelf
+from velatura.server.worker.runtime.registry import Accelerations
 
 # The kind of what stands on the shelf.
 MODEL = "model"
@@ -21,7 +22,14 @@ _PERCENT = 100
 class CheckpointsInMemory:
     """The models that jobs asked for: they stand on the ``shelf``."""
 
-    def __init__(self, shelf: Shelf, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        device: torch.device,
+        dtype: torch.dtype,
+        accelerations: Accelerations,
+    ) -> None:
+        self._accelerations = accelerations
         self._shelf, self._device, self._dtype = shelf, device, dtype
         self._known: tuple[ModelInfo, ...] = ()
         self._detailed: tuple[ModelInfo, ...] = ()
@@ -61,7 +69,7 @@ class CheckpointsInMemory:
         """What the model computes in on this device."""
         return precision_for(self._device.type, self._dtype, entry.weight.numbers)
 
-    def load(self, entry: Entry, report: Reporter) -> Loaded:
+    def load(self, entry: Entry, report: Reporter) -> LoadedModel:
         """Raises ModelError as Entry.load does, and JobError as the shelf."""
         name = entry.name
         for key in tuple(self._shelf):
@@ -78,13 +86,13 @@ class CheckpointsInMemory:
                 note=f"Loading {name}: {what}.",
             )
 
-        loaded: Loaded = self._shelf.get(
+        model: LoadedModel = self._shelf.get(
             (MODEL, name, entry.stamp),
             lambda: entry.weight.numbers * dtype.itemsize,
             f"Model {name}",
-            lambda: entry.load(self._device, dtype, tell),
+            lambda: LoadedModel(entry.load(self._device, dtype, tell), self._accelerations),
         )
-        return loaded
+        return model
 
     def loaded(self) -> tuple[str, ...]:
         """Names of those in memory."""

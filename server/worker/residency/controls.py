@@ -12,10 +12,10 @@ import torch
 from velatura.models.annotators import Draw, find_annotator, load_annotator
 from velatura.models.snapshot import Entry
 from velatura.models.weights import files_of, read_header, stamp_of
-from velatura.server.worker.cache import Lru
 from velatura.server.worker.control import control_map
-from velatura.server.worker.memory import Shelf
 from velatura.server.worker.report import Reporter
+from velatura.server.worker.residency.lru import Lru
+from velatura.server.worker.residency.shelf import Shelf
 
 # Kinds of what stands on the shelf. No model owns them: those of one shape share their ControlNets.
 NET, ANNOTATOR = "ControlNet", "annotator"

@@ -110,6 +110,10 @@ class Shelf:
     def __iter__(self) -> Iterator[Key]:
         return iter(self._values)
 
+    def peek(self, key: Key) -> Any:
+        """Return the value of ``key``, which is there; that is no use of it."""
+        return self._values[key][0]
+
     def rename(self, key: Key, new: Key) -> Any:
         """Call the value of ``key``, which is there, ``new`` from now on; returns it."""
         self._values[new] = self._values.pop(key)
@@ -118,9 +122,12 @@ class Shelf:
         return self._values[new][0]
 
     def drop(self, key: Key) -> None:
-        """Let go of one value, if it is there."""
-        if self._values.pop(key, None) is not None:
+        """Let go of one value, if it is there, and of what ``forget`` drops with it."""
+        if (entry := self._values.pop(key, None)) is not None:
             self._in_use.discard(key)
+            close = getattr(entry[0], "close", None)
+            if close is not None:
+                close()
             self._forget(key)
 
     def clear(self) -> None:
