@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..protocol import messages as m
@@ -162,6 +162,33 @@ def opaque_with_mask(finished: Finished) -> tuple[bytes, bytes]:
     mask = bytes(data[3::4])
     data[3::4] = b"\xff" * len(mask)
     return bytes(data), mask
+
+
+def scaled(picture: Finished, size: Size) -> Finished:
+    """The picture as it is when its canvas, which it must know, is scaled to ``size``."""
+    if picture.canvas is None:
+        return picture
+    across, down = size.width / picture.canvas.width, size.height / picture.canvas.height
+
+    def moved(rect: Rect) -> Rect:
+        left, top = round(rect.x * across), round(rect.y * down)
+        right, bottom = round(rect.right * across), round(rect.bottom * down)
+        return Rect(left, top, max(1, right - left), max(1, bottom - top))
+
+    def stretched(image: QtGui.QImage, rect: Rect) -> QtGui.QImage:
+        ratio, smooth = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode
+        return image.scaled(rect.width, rect.height, ratio, smooth.SmoothTransformation)
+
+    rect, around = moved(picture.rect), moved(picture.around)
+    whole = stretched(QtGui.QImage.fromData(picture.png, "PNG"), around)
+    return replace(
+        picture,
+        canvas=size,
+        rect=rect,
+        image=stretched(picture.image, rect),
+        around=around,
+        png=png_bytes(whole),
+    )
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ def outline_of(document: Document, painting: Painting | None) -> Outline | None:
     """The source's alpha, where the new layer is clipped to it and needs none of its own."""
     if painting is None or painting.request.source is None:
         return None
+    if document.size != painting.request.canvas:  # scaled: its pixels are others
+        return None
     with contextlib.suppress(LayerGone):
         if laying(document, painting).place.is_clipped:
             return Outline(painting.request.region, bytes(painting.request.source.data)[3::4])

@@ -57,6 +57,7 @@ class Results(QtCore.QObject):
         strip.kept.connect(self._keep)
         strip.discarded.connect(self._discard)
         strip.starred.connect(self._star)
+        strip.scale.clicked.connect(lambda checked=False: self._scale())
         past.opened.connect(self._open_past)
         past.starred.connect(self._star)
         past.removed.connect(self._forget)
@@ -236,6 +237,30 @@ class Results(QtCore.QObject):
         if waiting is not None and self._is_painted_over(waiting):
             remark = tr("You painted here since: it will lie over that.")
         self._panel.strip.show_remark(remark)
+        self._panel.strip.scale.setVisible(waiting is not None and self._was_scaled(waiting))
+
+    def _was_scaled(self, waiting: Waiting) -> bool:
+        """True where its canvas has other sides now, in the same proportion."""
+        document, then = self._document, waiting.picture.canvas
+        if then is None or document is None or waiting.home != document or not document.is_open:
+            return False
+        now, painting = document.size, waiting.painting
+        if now == then or (painting is not None and painting.room(document) is not None):
+            return False
+        return abs(now.width * then.height - now.height * then.width) <= max(
+            then.width, then.height
+        )
+
+    def _scale(self) -> None:
+        waiting, document = self._chosen(), self._document
+        if waiting is None or document is None or not self._was_scaled(waiting):
+            return
+
+        def take(picture: Finished) -> None:
+            waiting.picture = picture
+            self._choose()
+
+        self.workshop.do(partial(finished.scaled, waiting.picture, document.size), take)
 
     def show_past(self) -> None:
         """Show the history of the active document."""

@@ -74,6 +74,9 @@ class Strip(QtWidgets.QWidget):
         self.large.setObjectName("strip_large")
         self.about = ElidedLabel("strip_about")
         self.remark = WrappedLabel("strip_remark")
+        scale = tr("The canvas was scaled since: scale this picture like it")
+        self.scale = tool_button("strip_scale", tr("Scale like the canvas"), scale, shares=True)
+        self.scale.setVisible(False)
         star = tr("Favourite: stays in this picture's history for good")
         self.star = tool_button("star", STAR, star)
         self.star.setCheckable(True)
@@ -109,6 +112,7 @@ class Strip(QtWidgets.QWidget):
         about.addWidget(self.large)
         about.addWidget(self.about)
         about.addWidget(self.remark)
+        about.addWidget(self.scale)
         self.keep_mask.setSizePolicy(_Policy.Ignored, _Policy.Expanding)
         self.list.currentItemChanged.connect(lambda new, old: self._changed())
         # Also one that is looked at already: it may be away from the canvas.

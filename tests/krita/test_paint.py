@@ -96,6 +96,10 @@ def test_a_canvas_beyond_the_largest_side(paint, promise):
     paint(promise, "too_large.py")
 
 
+def test_a_picture_is_scaled_like_its_canvas_if_the_painter_wants(paint):
+    paint("offers_to_scale_a_picture_like_its_canvas")
+
+
 def test_a_sentence_leaves_when_what_it_asks_for_is_done(paint):
     paint("asks_for_the_sides_until_there_are_some")
 

@@ -354,6 +354,26 @@ def waits_when_the_canvas_was_resized():
     kt.click(kt.find("dismiss"))
 
 
+def offers_to_scale_a_picture_like_its_canvas():
+    doc = yield from paint.picture()
+    kt.select(doc, *paint.AREA)
+    yield paint.label("Fill")
+    paint.press()
+    yield paint.waits(1)
+    yield from paint.painted()
+    scale = kt.find("strip_scale")
+    assert not scale.isVisible()
+    doc.scaleImage(2 * paint.SIDE, 2 * paint.SIDE, 300, 300, "Bicubic")
+    yield kt.until(scale.isVisible, 20, "the offer")
+    scale.click()
+    yield kt.until(lambda: not scale.isVisible(), 20, "the offer to go")
+    kt.click(kt.find("keep"))
+    yield paint.there_are(doc, 2)
+    bounds = paint.stack(doc)[-1].bounds()
+    place = (bounds.x(), bounds.y(), bounds.width(), bounds.height())
+    assert place == tuple(2 * value for value in paint.AREA), place
+
+
 def asks_for_the_sides_until_there_are_some():
     yield from paint.picture()
     kt.find("press_more").menu().findChild(QAction, "choose_expand").trigger()
