@@ -21,17 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from ldm import full_size, save_sparse
-from velatura.models.errors import ModelError
-from velatura.models.families.single import CONFIGS
-from velatura.models.library import Library
-from velatura.models.starter.recipe.tiny import make_tiny
-from velatura.models.styles import Styles
-from velatura.protocol.codec import encode
-from velatura.protocol.messages import Catalogue
-from velatura.server.worker.addons import describe
+from ldm import full_size, save_sparse  # noqa: E402
+from record import keep  # noqa: E402
+from velatura.models.errors import ModelError  # noqa: E402
+from velatura.models.families.single import CONFIGS  # noqa: E402
+from velatura.models.library import Library  # noqa: E402
+from velatura.models.starter.recipe.tiny import make_tiny  # noqa: E402
+from velatura.models.styles import Styles  # noqa: E402
+from velatura.protocol.codec import encode  # noqa: E402
+from velatura.protocol.messages import Catalogue  # noqa: E402
+from velatura.server.worker.addons import describe  # noqa: E402
 
 _KEY = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 _SLOW = 5.0
@@ -210,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="keep what was found as JSON")
     given = parser.parse_args()
 
     def told(done: int) -> None:
@@ -221,6 +223,8 @@ def main() -> None:
         refused = campaign(Path(folder) / "models", given.files, given.seed, told)
     print(f"{given.files} files of seed {given.seed} in {time.monotonic() - begun:.0f} s")
     print("told as unusable: " + ", ".join(f"{n} {kind}" for kind, n in sorted(refused.items())))
+    if given.out:
+        keep(given.out, {"files": given.files, "seed": given.seed, "unusable": dict(refused)})
 
 
 if __name__ == "__main__":
