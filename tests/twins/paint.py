@@ -59,23 +59,16 @@ def make_plain_engine(models: Path) -> Any:
         engine.quick_ends = lambda tiny: (
             [] if tiny is None else [Incremental(tiny.encoder), Incremental(tiny.decoder)]
         )
-    else:
-        from velatura.models.families.unet.call import plain
-        from velatura.server.worker.live.unet import model
-        from velatura.server.worker.runtime.unet.incremental import Incremental
-
-        for module in (engine, model):
-            for name, choice in {
-                "accelerate": lambda unet: plain(Incremental(unet)),
-                "accelerate_job": lambda unet: None,
-                "accelerate_ends": lambda tiny: (
-                    [] if tiny is None else [Incremental(tiny.encoder), Incremental(tiny.decoder)]
-                ),
-            }.items():
-                if hasattr(module, name):
-                    setattr(module, name, choice)
     library = Library([models], starter=models / "no-starter")
-    return engine.Engine(library, torch.device("cpu"), torch.float32, "the twins' CPU")
+    here = (library, torch.device("cpu"), torch.float32, "the twins' CPU")
+    if hasattr(engine, "quick_job"):
+        return engine.Engine(*here)
+    from velatura.server.worker.runtime.registry import Accelerations
+    from velatura.server.worker.runtime.switches import ALL, INCREMENTAL, Switches
+
+    # Parts of a live picture are painted as the first commit painted them: by layers that keep.
+    off = tuple(one.name for one in ALL if one.name != INCREMENTAL)
+    return engine.Engine(*here, accelerations=Accelerations(Switches(without=off)))
 
 
 def make_live_canvas(settings: LiveOpen) -> Any:
