@@ -67,7 +67,7 @@ def make_plain_engine(models: Path) -> Any:
     from velatura.server.worker.runtime.switches import ALL, INCREMENTAL, Switches
 
     # Parts of a live picture are painted as the first commit painted them: by layers that keep.
-    off = tuple(one.name for one in ALL if one.name != INCREMENTAL)
+    off = frozenset(one.name for one in ALL if one.name != INCREMENTAL)
     return engine.Engine(*here, accelerations=Accelerations(Switches(without=off)))
 
 
