@@ -69,3 +69,24 @@ def test_what_is_too_large_or_broken_is_a_sentence_and_the_next_job_works(tmp_pa
             assert paints(client, "later")
     finally:
         server.stop()
+
+
+def test_a_family_of_another_package_paints_in_a_real_worker(tmp_path: Path, monkeypatch):
+    toy = Path(__file__).parents[1] / "toy"
+    monkeypatch.setenv("PYTHONPATH", str(toy))
+    monkeypatch.syspath_prepend(str(toy))
+    from velatura_toy import make_toy
+
+    make_toy(tmp_path / "models" / "toy")
+    home = tmp_path / "velatura"
+    server = ServerProcess(home, worker=WORKER, models=[str(tmp_path / "models")]).start()
+    try:
+        with server.client() as client:
+            wait_for(client, lists("toy"), 120)
+            request = generate(model="toy", side=64, sampler="Euler", steps=2)
+            client.send(request)
+            assert len(client.until_final(request.job)) == 1
+            client.send(generate(model="toy", side=64, sampler="DDIM", steps=2))
+            assert refused(client, model="toy").field == "sampler"
+    finally:
+        server.stop()
