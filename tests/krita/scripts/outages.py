@@ -149,5 +149,6 @@ def finds_it_again():
     doc = yield from kt.new_document(paint.SIDE, paint.SIDE, kt.noise(paint.SIDE, paint.SIDE))
     yield paint.layers(doc, 2)
     assert not kt.find("keep").isVisible()
+    yield kt.until(kt.find("past").isVisible, 10, "the history")
     paint.fold("past", is_open=True)
     yield kt.until(lambda: kt.find("past_list").count() == 1, 10, "the picture in the history")
