@@ -201,6 +201,7 @@ def walks():
     found[0].close()
     doc.setActiveNode(doc.nodeByName(LONG))
     paint_from = kt.find("paint_from")
+    paint_from.setCurrentIndex(paint_from.findData("layer"))
     yield kt.until(lambda: "layer" in paint_from.currentText(), 10, "the empty layer")
     kt.click(kt.find("press"))
     yield kt.until(lambda: kt.find("retry").isVisible(), 10, "the sentence")
