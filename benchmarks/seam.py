@@ -34,7 +34,7 @@ from velatura.protocol.messages import Generate, ModelInfo, Result
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect, Size, context_region
 from velatura.server.worker.engine import Engine
-from velatura.server.worker.masks import bounds
+from velatura.server.worker.job.masks import bounds
 from velatura.server.worker.pixels import to_array
 
 from benchmarks import report

@@ -106,3 +106,16 @@ def lacks_memory(error: BaseException) -> bool:
     # The CPU's and Apple's allocators have no class of their own for it.
     signs = ("DefaultCPUAllocator", "MPS backend out of memory", "not enough memory")
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def free_memory(device: torch.device) -> int:
+    """Count the bytes that tensors can still take, torch's own unused cache included."""
+    import torch
+
+    if device.type in ("cuda", "xpu"):
+        module = getattr(torch, device.type)
+        cached = module.memory_reserved(device) - module.memory_allocated(device)
+        return int(module.mem_get_info(device)[0] + cached)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    return int(psutil.virtual_memory().available)

@@ -74,7 +74,7 @@ def mask_growth(width: int, height: int) -> tuple[int, int]:
     """(grow, feather) in canvas pixels for the denoise mask of a selection of this size.
 
     The model may repaint this far beyond the selection so that the blend inside it meets pixels
-    that already fit; the layer's alpha never does (see server/worker/masks.py).
+    that already fit; the layer's alpha never does (see server/worker/job/masks.py).
     """
     shorter = min(width, height)
     grow = max(4, min(48, round(0.04 * shorter)))

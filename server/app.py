@@ -31,8 +31,8 @@ from .settings import (
 )
 from .spool import Spool
 from .studio import Studio
+from .supervisor import Supervisor
 from .worker.runtime.switches import VARIABLE as SWITCHES_VARIABLE
-from .worker.supervisor import Supervisor
 
 # How often (s) is looked whether the data folder is still there.
 _LOOK = 2.0

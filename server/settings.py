@@ -19,7 +19,7 @@ from velatura.protocol.discovery import DEFAULT_PORT, read_model_folders, read_t
 from velatura.protocol.messages import Limits
 from velatura.server.worker.runtime.switches import DEFAULT, Switches
 
-WORKER = (sys.executable, "-m", "velatura.server.worker.process")
+WORKER = (sys.executable, "-m", "velatura.server.worker.host.process")
 LIMITS = Limits(message_bytes=LARGEST_MESSAGE, picture_pixels=LARGEST_PICTURE, jobs=64)
 # What nobody guesses, even one that a person made up.
 SHORTEST_TOKEN = 12

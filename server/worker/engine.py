@@ -28,18 +28,14 @@ from velatura.protocol.messages import (
     LiveResult,
 )
 from velatura.protocol.sentences import Sentence
-from velatura.server.worker.addons import (
-    AddOnsInMemory,
-    Named,
-    Ready,
-    describe,
-    find_named,
-    loading,
-    skipped,
-)
-from velatura.server.worker.denoise import check_sampler
-from velatura.server.worker.depth import check_depth
 from velatura.server.worker.errors import Cancelled, JobError
+from velatura.server.worker.job.denoise import check_sampler
+from velatura.server.worker.job.depth import check_depth
+from velatura.server.worker.job.paint import paint, result, unchanged_alpha
+from velatura.server.worker.job.passes import Tools, Variant
+from velatura.server.worker.job.plan import make_plan
+from velatura.server.worker.job.recipe import make_recipe
+from velatura.server.worker.job.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.live.canvas import LiveCanvas
 from velatura.server.worker.live.model import LiveNetwork, make_live_network
 from velatura.server.worker.live.painter import (
@@ -49,9 +45,7 @@ from velatura.server.worker.live.painter import (
     make_live_painter,
 )
 from velatura.server.worker.live.plan import make_live_plan
-from velatura.server.worker.paint import paint, result, unchanged_alpha
 from velatura.server.worker.pixels import to_array, to_image
-from velatura.server.worker.plan import make_plan
 from velatura.server.worker.prompt.encode import (
     Prompts,
     embed_both,
@@ -59,18 +53,24 @@ from velatura.server.worker.prompt.encode import (
     read_prompts,
     whole,
 )
-from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
+from velatura.server.worker.residency.addons import (
+    AddOnsInMemory,
+    Named,
+    Ready,
+    describe,
+    find_named,
+    loading,
+    skipped,
+)
 from velatura.server.worker.residency.canvases import Canvases
 from velatura.server.worker.residency.checkpoints import MODEL, CheckpointsInMemory
 from velatura.server.worker.residency.controls import NET, ControlsInMemory
 from velatura.server.worker.residency.loaded_model import LoadedModel
 from velatura.server.worker.residency.shelf import Key, Room, Shelf, bytes_of
-from velatura.server.worker.runs import Tools, Variant
 from velatura.server.worker.runtime.probes import make_accelerations
 from velatura.server.worker.runtime.registry import AccelerationFailed, Accelerations
 from velatura.server.worker.runtime.switches import Switches
-from velatura.server.worker.scene import area_of, make_scene, selected_rect
 
 # The kind of what stands on the shelf for live painting.
 LIVE = "live"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from velatura.protocol.pixels import Image
-from velatura.server.worker.plan import JobPlan
+from velatura.server.worker.job.plan import JobPlan
 
 if TYPE_CHECKING:
     from velatura.models.enlarger import Enlarger

@@ -32,7 +32,7 @@ from velatura.models.starter.recipe.tiny import make_tiny  # noqa: E402
 from velatura.models.styles import Styles  # noqa: E402
 from velatura.protocol.codec import encode  # noqa: E402
 from velatura.protocol.messages import Catalogue  # noqa: E402
-from velatura.server.worker.addons import describe  # noqa: E402
+from velatura.server.worker.residency.addons import describe  # noqa: E402
 
 _KEY = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 _SLOW = 5.0

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "server"))
 from instant_worker import InstantEngine
 from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
-from velatura.server.worker.process import main
+from velatura.server.worker.host.process import main
 
 _INVERTED = bytes(255 - value for value in range(256))
 _VIVID = bytes((255, 0, 80, 255))

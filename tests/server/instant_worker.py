@@ -19,8 +19,8 @@ from velatura.protocol import messages as m
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import Cancelled, JobError
+from velatura.server.worker.host.process import Request, main
 from velatura.server.worker.live.canvas import LiveCanvas
-from velatura.server.worker.process import Request, main
 
 MODEL = m.ModelInfo(
     name="instant",

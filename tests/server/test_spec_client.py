@@ -33,7 +33,7 @@ def test_it_paints_through_the_instant_engine(server, tmp_path):
 def test_it_paints_through_the_real_engine(make_server, tmp_path):
     make_tiny(tmp_path / "models" / "tiny")
     server = make_server(
-        worker=[sys.executable, "-m", "velatura.server.worker.process"],
+        worker=[sys.executable, "-m", "velatura.server.worker.host.process"],
         models=[str(tmp_path / "models")],
     )
     run_client(server.folder, tmp_path / "out.ppm")

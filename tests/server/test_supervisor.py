@@ -17,8 +17,8 @@ from harness import HERE, INSTANT_WORKER, generate, is_alive, new_job, wait_unti
 from velatura.protocol import messages as m
 from velatura.protocol import stream
 from velatura.protocol.codec import decode, encode
-from velatura.server.worker import supervisor as module
-from velatura.server.worker.supervisor import Supervisor
+from velatura.server import supervisor as module
+from velatura.server.supervisor import Supervisor
 
 
 class Watched:
@@ -334,7 +334,7 @@ def failing_worker(broken: str) -> tuple[str, ...]:
     """A worker in which ``broken``, a name of process.py, finds no memory from its second use on."""
     program = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
-        "from velatura.server.worker import process\n"
+        "from velatura.server.worker.host import process\n"
         "from instant_worker import InstantEngine\n"
         f"real, uses = process.{broken}, []\n"
         "def fail(*args, **more):\n"

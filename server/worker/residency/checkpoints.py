@@ -8,7 +8,7 @@ from velatura.models.snapshot import Entry, Snapshot
 from velatura.protocol.messages import Generate, ModelInfo
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.plan import with_detail
+from velatura.server.worker.job.plan import with_detail
 from velatura.server.worker.report import Reporter
 from velatura.server.worker.residency.loaded_model import LoadedModel
 from velatura.server.worker.residency.shelf import Shelf

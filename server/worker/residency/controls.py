@@ -12,7 +12,7 @@ import torch
 from velatura.models.annotators import Draw, find_annotator, load_annotator
 from velatura.models.snapshot import Entry
 from velatura.models.weights import files_of, read_header, stamp_of
-from velatura.server.worker.control import control_map
+from velatura.server.worker.job.control import control_map
 from velatura.server.worker.report import Reporter
 from velatura.server.worker.residency.lru import Lru
 from velatura.server.worker.residency.shelf import Shelf

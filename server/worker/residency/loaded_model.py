@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import Denoiser, Text
-from velatura.server.worker.addons import Ready
 from velatura.server.worker.prompt.encode import embed
 from velatura.server.worker.prompt.language import Parsed
+from velatura.server.worker.residency.addons import Ready
 from velatura.server.worker.residency.lru import Lru
 from velatura.server.worker.residency.shelf import bytes_of
 from velatura.server.worker.runtime.accelerate import accelerate_job

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import psutil
 import torch
+from velatura.models.devices import free_memory
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
 
@@ -141,17 +141,6 @@ class Shelf:
             if key not in self._in_use:
                 self.drop(key)
                 self._room.release()
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that tensors can still take on ``device``, torch's own unused cache included."""
-    if device.type in ("cuda", "xpu"):
-        module = getattr(torch, device.type)
-        cached = module.memory_reserved(device) - module.memory_allocated(device)
-        return int(module.mem_get_info(device)[0] + cached)
-    if device.type == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    return int(psutil.virtual_memory().available)
 
 
 def bytes_of(value: Any) -> int:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from velatura.models.errors import ModelError
 from velatura.protocol.messages import CONTROL_KINDS
-from velatura.server.worker import control
-from velatura.server.worker.control import control_map
+from velatura.server.worker.job import control
+from velatura.server.worker.job.control import control_map
 
 LINES = ("canny", "line", "scribble", "soft_edge")
 DRAWN = (*LINES, "straight")

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from velatura.models import annotators
 from velatura.protocol.messages import Annotate, Control, Generate, LiveSettings
 from velatura.protocol.region import Rect
-from velatura.server.worker.control import control_map
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
+from velatura.server.worker.job.control import control_map
 from velatura.server.worker.live.painter import LivePainter, map_tensor
 from velatura.server.worker.pixels import to_array
 from velatura.server.worker.residency import controls

@@ -12,9 +12,9 @@ from velatura.models.families.denoiser import Words
 from velatura.models.library import Library
 from velatura.models.samplers import SAMPLERS, make_scheduler
 from velatura.protocol.region import Rect
-from velatura.server.worker.denoise import InitLatents, check_sampler, denoise
 from velatura.server.worker.errors import Cancelled, JobError
-from velatura.server.worker.plan import JobPlan, make_plan
+from velatura.server.worker.job.denoise import InitLatents, check_sampler, denoise
+from velatura.server.worker.job.plan import JobPlan, make_plan
 from velatura.server.worker.prompt.encode import embed
 from velatura.server.worker.prompt.language import parse
 from velatura.server.worker.sample.schedule import noise_level, renoise

@@ -16,9 +16,9 @@ from spandrel.architectures.Compact import Compact
 from velatura.protocol.region import Rect
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.finish import restore_detail
+from velatura.server.worker.job.finish import restore_detail
+from velatura.server.worker.job.plan import JobPlan, make_plan, with_detail
 from velatura.server.worker.pixels import enlarge, from_model
-from velatura.server.worker.plan import JobPlan, make_plan, with_detail
 
 # The tiny model paints 64 x 64 best.
 SIDE = 160

@@ -10,7 +10,7 @@ from test_masks import MASKS, SIZE
 from test_plan import a_model
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.finish import (
+from velatura.server.worker.job.finish import (
     bleed,
     check_output,
     cut_layer,
@@ -20,8 +20,8 @@ from velatura.server.worker.finish import (
     restore_lost,
     unchanged_part,
 )
+from velatura.server.worker.job.plan import make_plan
 from velatura.server.worker.pixels import extend, from_model, over, to_model
-from velatura.server.worker.plan import make_plan
 
 HERE = Rect(24, 24, 48, 48)
 

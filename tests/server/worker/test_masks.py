@@ -9,14 +9,14 @@ from hypothesis.extra.numpy import arrays
 from painting import as_image, ask, rectangle, scenery
 from test_plan import a_model
 from velatura.protocol.region import Rect, Size
-from velatura.server.worker.masks import (
+from velatura.server.worker.job.masks import (
     bounds,
     composite_mask,
     denoise_mask,
     latent_mask,
     selected_area,
 )
-from velatura.server.worker.plan import JobPlan, make_plan
+from velatura.server.worker.job.plan import JobPlan, make_plan
 
 SIZE = 40
 MASKS = arrays(np.uint8, (SIZE, SIZE), elements=st.sampled_from([0, 0, 0, 1, 90, 254, 255]))

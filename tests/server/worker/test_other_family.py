@@ -19,9 +19,9 @@ from velatura.models.families.registry import families
 from velatura.models.library import Library
 from velatura.protocol.messages import Preview
 from velatura.protocol.region import Rect
-from velatura.server.worker import denoise as denoise_module
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import Cancelled, JobError
+from velatura.server.worker.job import denoise as denoise_module
 
 TOY = str(Path(__file__).parents[2] / "toy")
 SIDE, STEPS, SHIFT = 64, 5, 3.0

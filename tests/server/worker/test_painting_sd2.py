@@ -16,14 +16,14 @@ from velatura.models.library import Library
 from velatura.models.samplers import make_scheduler
 from velatura.models.starter.recipe.tiny import make_tiny
 from velatura.protocol.messages import Control
-from velatura.server.worker.denoise import InitLatents, denoise
-from velatura.server.worker.depth import depth_of
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.plan import make_plan
+from velatura.server.worker.job.denoise import InitLatents, denoise
+from velatura.server.worker.job.depth import depth_of
+from velatura.server.worker.job.plan import make_plan
+from velatura.server.worker.job.scene import area_of, make_scene, selected_rect
 from velatura.server.worker.prompt.encode import embed
 from velatura.server.worker.prompt.language import parse
-from velatura.server.worker.scene import area_of, make_scene, selected_rect
 
 SIDE = 64
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from painting import ask, scenery
 from velatura.protocol.messages import ModelInfo
 from velatura.protocol.region import Rect, Size
-from velatura.server.worker.plan import JobPlan, make_plan, steps_run
+from velatura.server.worker.job.plan import JobPlan, make_plan, steps_run
 
 
 def a_model(native: int = 512, largest: int = 1024, multiple: int = 8) -> ModelInfo:

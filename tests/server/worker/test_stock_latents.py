@@ -22,11 +22,11 @@ from velatura.models.control_nets import UNION_MODES
 from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import ControlInput, Shown, Words
 from velatura.models.samplers import make_scheduler
-from velatura.server.worker.denoise import InitLatents, denoise
-from velatura.server.worker.plan import make_plan
+from velatura.server.worker.job.denoise import InitLatents, denoise
+from velatura.server.worker.job.plan import make_plan
+from velatura.server.worker.job.scene import area_of, selected_rect
 from velatura.server.worker.prompt.encode import embed
 from velatura.server.worker.prompt.language import parse
-from velatura.server.worker.scene import area_of, selected_rect
 
 SIDE, STEPS, GUIDANCE = 64, 5, 4.0
 HARD = np.zeros((SIDE, SIDE), np.uint8)

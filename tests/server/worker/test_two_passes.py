@@ -28,11 +28,11 @@ from velatura.models.families.denoiser import ControlInput, Prediction, Step, Te
 from velatura.models.library import STARTER
 from velatura.protocol.messages import Control, Preview, Progress
 from velatura.protocol.region import Rect, Size
-from velatura.server.worker import paint
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import Cancelled
-from velatura.server.worker.plan import JobPlan, make_plan, make_tiles, passes, with_detail
-from velatura.server.worker.runs import Pass, run
+from velatura.server.worker.job import paint
+from velatura.server.worker.job.passes import Pass, run
+from velatura.server.worker.job.plan import JobPlan, make_plan, make_tiles, passes, with_detail
 from velatura.server.worker.sample.loop import Under
 from velatura.server.worker.sample.tiled import Tiled
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from velatura.models.devices import free_memory
 from velatura.models.families.base import Loaded
 from velatura.models.families.denoiser import Prediction, Step, denoised_by
 from velatura.models.families.unet.call import Given, Guide
@@ -18,7 +19,6 @@ from velatura.protocol.region import Rect
 from velatura.server.worker.live.model import LiveControl, LiveTools, check_finite
 from velatura.server.worker.live.plan import cells_around
 from velatura.server.worker.live.unet.parts import EVEN_PIXELS, part_sizes, prepared_around, times
-from velatura.server.worker.residency.shelf import free_memory
 from velatura.server.worker.runtime.accelerate import accelerate, accelerate_ends, accelerate_net
 from velatura.server.worker.runtime.registry import Accelerations
 from velatura.server.worker.runtime.switches import INCREMENTAL

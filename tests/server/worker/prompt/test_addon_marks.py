@@ -13,10 +13,10 @@ from velatura.models.addon_names import AddOns
 from velatura.models.items import Item
 from velatura.models.places import EMBEDDING, LORA
 from velatura.protocol.messages import AddOnInfo
-from velatura.server.worker.addons import find_named
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.prompt.encode import Prompts
 from velatura.server.worker.prompt.language import parse
+from velatura.server.worker.residency.addons import find_named
 
 WIDTH = 768
 ODD = [

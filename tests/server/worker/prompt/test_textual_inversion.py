@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from velatura.models.families.base import Loaded
 from velatura.models.library import Library
 from velatura.protocol.messages import Progress
-from velatura.server.worker.addons import skipped
 from velatura.server.worker.engine import Engine
 from velatura.server.worker.errors import JobError
 from velatura.server.worker.prompt.encode import embed
 from velatura.server.worker.prompt.language import parse
 from velatura.server.worker.prompt.textual_inversion import Inversions, load_inversion
+from velatura.server.worker.residency.addons import skipped
 
 SIDE = 64
 WIDTHS = {"sd15": (768,), "sdxl": (32, 32)}

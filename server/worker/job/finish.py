@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.masks import OPAQUE, bounds
+from velatura.server.worker.job.masks import OPAQUE, bounds
+from velatura.server.worker.job.plan import JobPlan
 from velatura.server.worker.pixels import extend, from_model
-from velatura.server.worker.plan import JobPlan
 
 # Below half a step of 8 bits everywhere: nothing but black.
 _BLACK = 0.5 / 255

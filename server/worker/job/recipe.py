@@ -10,7 +10,7 @@ from typing import Any
 
 from velatura.models.families.base import Loaded
 from velatura.protocol.messages import Generate
-from velatura.server.worker.plan import JobPlan, passes
+from velatura.server.worker.job.plan import JobPlan, passes
 from velatura.server.worker.prompt.encode import whole
 
 _PACKAGES = ("velatura", "torch", "diffusers")

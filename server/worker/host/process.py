@@ -29,10 +29,9 @@ from velatura.protocol.discovery import data_folder
 from velatura.protocol.errors import ProtocolError
 from velatura.protocol.sentences import words_of
 from velatura.server.allocation import keep_freed_memory
+from velatura.server.worker.errors import JobError
+from velatura.server.worker.live.canvas import LiveCanvas
 from velatura.server.worker.runtime.switches import KEPT, switches_of
-
-from .errors import JobError
-from .live.canvas import LiveCanvas
 
 Request = m.Generate | m.Annotate
 # While nothing is to be done, how often (s) the catalogue is looked at for newly installed models.

@@ -11,16 +11,16 @@ import torch
 from velatura.models.families.denoiser import Words
 from velatura.protocol.messages import Generate, Result
 from velatura.protocol.region import Rect
-from velatura.server.worker.denoise import OnStep
-from velatura.server.worker.finish import cut_layer
-from velatura.server.worker.masks import OPAQUE, bounds
+from velatura.server.worker.job.denoise import OnStep
+from velatura.server.worker.job.finish import cut_layer
+from velatura.server.worker.job.masks import OPAQUE, bounds
+from velatura.server.worker.job.passes import Pass, Tools, first_pass, make_second_pass, run, settle
+from velatura.server.worker.job.plan import JobPlan, passes
+from velatura.server.worker.job.recipe import make_recipe
+from velatura.server.worker.job.scene import Scene
 from velatura.server.worker.pixels import resize, to_image
-from velatura.server.worker.plan import JobPlan, passes
 from velatura.server.worker.prompt.encode import Prompts, embed_both
-from velatura.server.worker.recipe import make_recipe
 from velatura.server.worker.report import Emit, Reporter
-from velatura.server.worker.runs import Pass, Tools, first_pass, make_second_pass, run, settle
-from velatura.server.worker.scene import Scene
 
 # Of a variant's progress, what its steps are; the rest is decoding and finishing.
 _STEPS_PART = 0.95

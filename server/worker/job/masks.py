@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from velatura.protocol.messages import Generate
 from velatura.protocol.region import Rect
+from velatura.server.worker.job.plan import JobPlan
 from velatura.server.worker.pixels import to_floats, to_model
-from velatura.server.worker.plan import JobPlan
 
 OPAQUE = 255
 _ROUNDING = 1e-4

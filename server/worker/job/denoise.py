@@ -19,7 +19,7 @@ from velatura.models.families.denoiser import (
 from velatura.models.samplers import SAMPLERS
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.plan import JobPlan, passes
+from velatura.server.worker.job.plan import JobPlan, passes
 from velatura.server.worker.sample.hold import SourceHold
 from velatura.server.worker.sample.loop import Conditioned, Under, sample
 from velatura.server.worker.sample.schedule import SolverSchedule

@@ -10,9 +10,9 @@ from velatura.models.depth import EstimateDepth, weighed
 from velatura.protocol.messages import Generate
 from velatura.protocol.sentences import Sentence
 from velatura.server.worker.errors import JobError
+from velatura.server.worker.job.plan import JobPlan
+from velatura.server.worker.job.scene import Scene
 from velatura.server.worker.pixels import to_array, to_bytes, to_model
-from velatura.server.worker.plan import JobPlan
-from velatura.server.worker.scene import Scene
 
 KIND = "depth"
 

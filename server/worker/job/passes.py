@@ -20,9 +20,9 @@ from velatura.models.samplers import make_scheduler
 from velatura.protocol.messages import Control, Generate
 from velatura.protocol.pixels import Image
 from velatura.protocol.region import Rect
-from velatura.server.worker.denoise import InitLatents, OnStep, denoise
-from velatura.server.worker.depth import depth_of
-from velatura.server.worker.finish import (
+from velatura.server.worker.job.denoise import InitLatents, OnStep, denoise
+from velatura.server.worker.job.depth import depth_of
+from velatura.server.worker.job.finish import (
     bleed,
     check_output,
     match_colour,
@@ -31,7 +31,9 @@ from velatura.server.worker.finish import (
     restore_lost,
     unchanged_part,
 )
-from velatura.server.worker.masks import OPAQUE, latent_mask
+from velatura.server.worker.job.masks import OPAQUE, latent_mask
+from velatura.server.worker.job.plan import JobPlan
+from velatura.server.worker.job.scene import Scene, continued, make_scene
 from velatura.server.worker.pixels import (
     enlarge,
     from_model,
@@ -41,10 +43,8 @@ from velatura.server.worker.pixels import (
     to_image,
     to_model,
 )
-from velatura.server.worker.plan import JobPlan
 from velatura.server.worker.prompt.language import Parsed
 from velatura.server.worker.report import Reporter
-from velatura.server.worker.scene import Scene, continued, make_scene
 
 # From this value of the denoise mask on, a model that is shown a hole is shown one.
 _FREE = 0.5

@@ -8,13 +8,14 @@ import numpy as np
 from velatura.protocol.messages import Generate
 from velatura.protocol.region import Rect
 from velatura.server.worker.errors import JobError
-from velatura.server.worker.masks import (
+from velatura.server.worker.job.masks import (
     OPAQUE,
     bounds,
     composite_mask,
     denoise_mask,
     selected_area,
 )
+from velatura.server.worker.job.plan import JobPlan
 from velatura.server.worker.pixels import (
     extend,
     over,
@@ -24,7 +25,6 @@ from velatura.server.worker.pixels import (
     to_model,
     to_rgb,
 )
-from velatura.server.worker.plan import JobPlan
 
 # What continues where nothing is.
 _GREY = 0.5
