@@ -6,12 +6,14 @@ and ControlNet-Union, which serves many kinds. Finding them reads config files a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velatura.models.errors import ModelError
+from velatura.models.families.single import looks_like
 from velatura.models.weights import Header, find_weights, read_header, read_json
 from velatura.protocol.messages import CONTROL_KINDS
 
@@ -61,10 +63,14 @@ UNION_MODES: Mapping[str, int] = {
     "inpaint": 7,
 }
 _SHORT = 4
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PREFIX = "controlnet-"
 _LDM = ("control_model.", "")
 _DIFFUSERS_MARK = "controlnet_cond_embedding.conv_in.weight"
 _UNION_MARK = "task_embedding"
+# What a file holds that was extracted by subtracting a UNet from a net.
+_DIFFERENCE = "difference"
+_CLASSES = {"T2IAdapter": "a T2I-Adapter", "MultiAdapter": "several T2I-Adapters"}
 _TEXT = ".attn2.to_k.weight"
 
 
@@ -88,17 +94,15 @@ class Net:
 
 def kind_in(name: str) -> str | None:
     """The kind that the name of a published net tells: ``control_v11p_sd15_canny`` -> canny."""
-    plain = name.lower().replace("-", "_").replace(" ", "_")
-    # Short words also end others ("finished"), so they must begin one.
-    starts = f"_{plain}"
-    return next(
-        (
-            kind
-            for word, kind in _WORDS
-            if (word in plain if len(word) > _SHORT else f"_{word}" in starts)
-        ),
-        None,
-    )
+    # As it is written, then with the words of camel case apart: "epsTile", "mistoLine".
+    for written in (name, _CAMEL.sub("_", name)):
+        plain = re.sub(r"[-. ]", "_", written.lower())
+        # Short words also end others ("finished"), so they must begin one.
+        starts = f"_{plain}"
+        for word, kind in _WORDS:
+            if word in plain if len(word) > _SHORT else f"_{word}" in starts:
+                return kind
+    return None
 
 
 def nets_beside(model: Path) -> Iterator[tuple[str, Path]]:
@@ -108,8 +112,8 @@ def nets_beside(model: Path) -> Iterator[tuple[str, Path]]:
             yield kind, model / f"{_PREFIX}{kind}"
 
 
-def find_net(path: Path, name: str) -> Net | None:
-    """What the folder or file at ``path`` is; None when it is no ControlNet that is known here.
+def find_net(path: Path, name: str) -> Net:
+    """Tell what the folder or file at ``path`` is.
 
     Its kind comes from ``name``, or from what its metadata calls it. Raises ModelError
     (``unsupported`` or ``missing_weights``) with the reason when it cannot be used.
@@ -182,14 +186,15 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
-def _in_folder(path: Path, name: str) -> Net | None:
-    if not (path / "config.json").is_file():
-        return None
+def _in_folder(path: Path, name: str) -> Net:
     config = read_json(path / "config.json")
     cls = config.get("_class_name")
     channels, width = config.get("block_out_channels"), config.get("cross_attention_dim")
+    if cls is None and len(find_weights(path).files) == 1:
+        # A stray config.json beside a file in any layout.
+        return _in_file(read_header(find_weights(path).files[0]), name)
     if cls not in ("ControlNetModel", "ControlNetUnionModel") or not isinstance(channels, list):
-        return None
+        raise _no_net(_CLASSES.get(str(cls), f"{cls or 'nothing that is known here'}"[:100]))
     find_weights(path)
     shape = (*channels, width)
     if cls == "ControlNetUnionModel":
@@ -198,7 +203,19 @@ def _in_folder(path: Path, name: str) -> Net | None:
     return Net(path, _kinds_of(name, str(config.get("_name_or_path", ""))), shape)
 
 
-def _in_file(header: Header, name: str) -> Net | None:
+def _no_net(looks: str) -> ModelError:
+    return ModelError(
+        "unsupported", f"it is no ControlNet but looks like {looks}: put it where it belongs."
+    )
+
+
+def _in_file(header: Header, name: str) -> Net:
+    if _DIFFERENCE in header.tensors:
+        raise ModelError(
+            "unsupported",
+            "it is saved as a difference to another model's weights, which is not read here: get "
+            "the whole ControlNet.",
+        )
     if header.has("lora_controlnet") or header.has("lllite_unet"):
         raise ModelError(
             "unsupported",
@@ -221,7 +238,7 @@ def _in_file(header: Header, name: str) -> Net | None:
         (tensor["shape"][1] for key, tensor in header.tensors.items() if key.endswith(_TEXT)), None
     )
     if first is None or width is None:
-        return None
+        raise _no_net(looks_like(header))
     shape = (first[0], width)
     if _UNION_MARK in header.tensors:
         (types, *_) = header.shape(_UNION_MARK) or (0,)
@@ -237,7 +254,11 @@ def _layouts() -> Iterator[tuple[str, str, str]]:
 
 
 def _kinds_of(name: str, title: str) -> tuple[str, ...]:
-    kind = kind_in(name.rpartition("/")[2]) or kind_in(title)
+    # The innermost of its folders last: the Hub's files are all called alike.
+    *folders, own = name.split("/")
+    kind = (
+        kind_in(own) or kind_in(title) or next(filter(None, map(kind_in, reversed(folders))), None)
+    )
     if kind is None:
         raise ModelError(
             "unsupported",

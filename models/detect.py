@@ -22,6 +22,13 @@ _DEPTH_WORDS = "It keeps the depth of what is painted over; to generate it needs
 # A second copy of the weights that training kept; it is not loaded.
 _AVERAGES = "model_ema."
 _FEW_WORDS = "It was made to paint in {steps} steps or so, with little or no guidance."
+# Of a config: more than any model has, and little enough to be computed with.
+_MOST_LAYERS, _LARGEST_NUMBER, _LONGEST_LIST = 512, 2**24, 64
+# Tensors that a part has only where it is whole.
+_PART_MARKS = {
+    "vae": ("encoder.conv_in.weight", "decoder.conv_out.weight"),
+    "text_encoder_2": ("text_projection.weight",),
+}
 # Beyond twice its native side a model repeats the subject.
 _LARGEST_OVER_NATIVE = 2
 
@@ -60,8 +67,30 @@ def detect(path: Path, unet: str = "unet") -> tuple[Family, Found]:
     if unet == DEPTH_UNET and found.extra != "depth":
         raise ModelError("unsupported", f"{DEPTH_UNET} must take 5 channels: remove it.")
     for part in found.parts:
-        find_weights(path / part)
+        _check_part(path / part)
     return family, found
+
+
+def _check_part(part: Path) -> None:
+    """Check that the part of a model in a folder can be loaded, by its config and its headers.
+
+    Raises ModelError with what it lacks, or for numbers that cannot be true.
+    """
+    for name, value in read_json(part / "config.json").items():
+        most = _MOST_LAYERS if "layers" in name else _LARGEST_NUMBER
+        numbers = value if isinstance(value, list) else [value]
+        true = all(abs(n) <= most for n in numbers if isinstance(n, int))
+        if not true or len(numbers) > _LONGEST_LIST:
+            raise ModelError(
+                "unsupported",
+                f"{part.name}/config.json: {name!a:.60} cannot be true: get it again.",
+            )
+    headers = [read_header(file) for file in find_weights(part).files]
+    for wanted in _PART_MARKS.get(part.name, ()):
+        if not any(wanted in header.tensors for header in headers):
+            raise ModelError(
+                "unsupported", f"{part.name} is not whole (it lacks {wanted}): get it again."
+            )
 
 
 def describe(
@@ -110,6 +139,13 @@ def weigh(path: Path, found: Found) -> Weight:
 
 
 def _detect_folder(path: Path, unet: str) -> tuple[Family, Found]:
+    scheduler = path / "scheduler" / "scheduler_config.json"
+    if scheduler.is_file() and "EDM" in str(read_json(scheduler).get("_class_name")):
+        raise ModelError(
+            "unsupported",
+            "it was trained with EDM's noise (as Playground 2.5 is), which is not painted with "
+            "here: get an ordinary version.",
+        )
     for family in families().all:
         found = family.detect(path, unet)
         if found is not None:

@@ -17,7 +17,10 @@ from velatura.models.weights import PICKLES
 SINGLE = ".safetensors"
 # (path, size, time of the content, time of whatever changed last) of one file.
 Stamp = tuple[str, int, int, int]
-_MATTERS = frozenset({".json", SINGLE, *PICKLES})
+_MATTERS = frozenset({".json", ".yaml", SINGLE, *PICKLES})
+# What makes a folder a model or a part of one, and how a part's weight files are called.
+_MARKS = ("config.json", "unet")
+_PART_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model", "flax_model")
 _DEEPEST = 4
 # More than any painter has; a folder that was named by mistake must not stop the server.
 _MOST = 100_000
@@ -137,17 +140,21 @@ def _find(folder: Path, depth: int, seen: set[str], skip_kinds: bool) -> Iterato
         if not _is_folder(child):
             if path.suffix.lower() in {SINGLE, *PICKLES} and os.path.isfile(path):
                 yield path
-        elif not os.access(path, os.R_OK | os.X_OK) or _is_model(path):
+        elif not os.access(path, os.R_OK | os.X_OK) or os.path.exists(path / "model_index.json"):
             yield path
+        elif any(os.path.exists(path / name) for name in _MARKS):
+            # Of a download with single files, the files are what was wanted.
+            singles = [path / one.name for one in _scan(path) if _is_single(one)]
+            yield from singles or [path]
         elif depth > 1:
             yield from _find(path, depth - 1, seen, False)
 
 
-def _is_model(folder: Path) -> bool:
-    """Whether a folder is a model or a part of one, by the names in it."""
-    return any(
-        os.path.exists(folder / name) for name in ("model_index.json", "config.json", "unet")
-    )
+def _is_single(child: os.DirEntry[str]) -> bool:
+    """Whether it is a weight file that stands for itself, not a part of a folder's model."""
+    stem, suffix = os.path.splitext(child.name)
+    whole = suffix.lower() in {SINGLE, *PICKLES} and not stem.startswith(_PART_STEMS)
+    return whole and os.path.isfile(child.path)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -57,7 +57,7 @@ class Library:
         self._named: Sequence[Path] = ()
         self._addon_reader = AddOnReader()
         self._detected: dict[Hashable, tuple[Family, Found] | ModelError] = {}
-        self._nets_found: dict[Hashable, Net | ModelError | None] = {}
+        self._nets_found: dict[Hashable, Net | ModelError] = {}
         self._digests = Digests()
 
     def snapshot(self) -> Snapshot:
@@ -118,7 +118,7 @@ class Library:
         roots += [place.path for place in places if place.flat or place.hub]
         found = [*self._of_starter()]
         found += [item for place in places for item in list_items(place, roots)]
-        items = tuple(_uniquely_named(found))
+        items = tuple(map(self._judge_net, _uniquely_named(found)))
         nets = [item for item in items if item.kind == CONTROLNET]
         entries: dict[str, Entry] = {}
         unusable = [Unusable(p.label, p.path, p.reason) for p in places if p.reason]
@@ -132,7 +132,11 @@ class Library:
                     entries[name] = self._read(name, item, unet, places, nets)
             except ModelError as error:
                 unusable.append(Unusable(name, item.path, f"Model {quote(name)}: {error.message}"))
-        unusable += self._unusable_nets(nets)
+        unusable += [
+            Unusable(item.name, item.path, f"ControlNet {quote(item.name)}: {item.reason}")
+            for item in nets
+            if item.reason
+        ]
         unusable += [Unusable("family", self._starter, reason) for reason in families().refused]
         addons = self._addon_reader.read(item for item in items if item.kind in (LORA, EMBEDDING))
         return Snapshot(entries, tuple(unusable), tuple(places), items, addons)
@@ -170,15 +174,14 @@ class Library:
             if isinstance(net, Net):
                 yield net
 
-    def _unusable_nets(self, nets: Sequence[Item]) -> Iterator[Unusable]:
-        for item in nets:
-            net = self._net(item.path, item.name) if not item.reason else None
-            reason = net.message if isinstance(net, ModelError) else item.reason
-            if reason:
-                why = f"ControlNet {quote(item.name)}: {reason}"
-                yield Unusable(item.name, item.path, why)
+    def _judge_net(self, item: Item) -> Item:
+        """The same with the reason why it cannot be used, where it is a ControlNet and cannot."""
+        if item.kind != CONTROLNET or item.reason:
+            return item
+        net = self._net(item.path, item.name)
+        return replace(item, reason=net.message) if isinstance(net, ModelError) else item
 
-    def _net(self, path: Path, name: str) -> Net | ModelError | None:
+    def _net(self, path: Path, name: str) -> Net | ModelError:
         """Headers are large: each is read once for as long as its file stays the same."""
         stamp: Hashable = None
         try:
@@ -244,17 +247,28 @@ def _times(folders: Iterable[str]) -> dict[str, int]:
 def _uniquely_named(items: Sequence[Item]) -> Iterator[Item]:
     """Two of one kind with one name: the second is told apart by its place, or by a number."""
     names: set[tuple[str, str]] = set()
-    files: set[tuple[str, Path]] = set()
-    for item in items:
-        if (item.kind, item.path) in files:
-            continue  # two of the folders that were named overlap
-        files.add((item.kind, item.path))
+    files: set[tuple[str, object]] = set()
+    for item in sorted(items, key=lambda one: bool(one.reason)):
+        # Two of the folders that were named overlap, or one links to the other.
+        same = (item.kind, _identity(item.path))
+        if same in files:
+            continue
+        files.add(same)
         name, number = item.name, 1
         while (item.kind, name) in names:
             name = f"{item.name} ({item.place}{f' {number}' if number > 1 else ''})"
             number += 1
         names.add((item.kind, name))
         yield replace(item, name=name)
+
+
+def _identity(path: Path) -> object:
+    """What is the same for all paths and links to one file or folder."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
 
 
 def _models_in(items: Sequence[Item]) -> Iterator[tuple[Item, str, str]]:

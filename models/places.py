@@ -95,7 +95,11 @@ def find_places(path: Path) -> tuple[Place, ...]:
     for hub in (path, path / "hub"):
         if any(_names(hub, _HUB_PREFIX)):
             return (Place("Hugging Face", hub, hub=True),)
-    return (Place(path.name, path, tuple(_kind_folders(path, path)), flat=True),)
+    inside = tuple(_kind_folders(path, path))
+    kind = _KINDS.get(path.name.lower(), CHECKPOINT)
+    if kind != CHECKPOINT and not inside:
+        return (Place(path.name, path, (Folder(kind, path, path),)),)
+    return (Place(path.name, path, inside, flat=True),)
 
 
 def is_kind_folder(name: str) -> bool:

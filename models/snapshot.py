@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -199,7 +200,8 @@ def stamp_at(path: Path, unet: str) -> Hashable:
     """What stays the same while the model at ``path`` does. Raises OSError."""
     if path.is_dir():
         return (path, unet, tuple(stamps_in(path, DEEP)))
-    return stamp_of(path)
+    beside = path.with_suffix(".yaml")  # it may say what the model predicts
+    return (stamp_of(path), stamp_of(beside) if os.path.isfile(beside) else None)
 
 
 @contextmanager

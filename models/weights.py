@@ -20,7 +20,9 @@ from velatura.models.errors import ModelError
 
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl"})
 _STEMS = ("diffusion_pytorch_model", "model")
-_VARIANTS = (None, "fp16")
+# As the Hub calls them, the preferred first; whatever else a file is called is taken where it is
+# the only one.
+_VARIANTS = (None, "fp16", "bf16", "fp32", "ema", "non_ema")
 _BITS = {
     "BOOL": 8,
     "U8": 8,

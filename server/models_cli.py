@@ -112,7 +112,7 @@ def list_models() -> None:
     reasons += [
         f"{name.removesuffix('s')} '{item.name}': {item.reason}"
         for kind, name in _NAMES.items()
-        for item in (seen.addons if kind != CONTROLNET else seen.of_kind(kind))
+        for item in seen.addons
         if item.reason and item.kind == kind
     ]
     if reasons:

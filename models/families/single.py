@@ -6,6 +6,7 @@ the ModelSpec of Stability AI.
 
 from __future__ import annotations
 
+import re
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from velatura.models.devices import lacks_memory
 from velatura.models.errors import ModelError
 from velatura.models.families.base import Found
+from velatura.models.families.whole import check_whole
 from velatura.models.parts import settle
 from velatura.models.weights import Header, read_json
 
@@ -28,6 +30,10 @@ _LABELS = f"{_UNET}label_emb.0.0.weight"
 # Of SD 2's two trainings from one architecture, the one that predicts v has the wider biases here.
 _V_MARK = f"{_UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _V_SPREAD = 0.09
+_YAML_V = re.compile(
+    rb"""^\s*["']?parameterization["']?\s*:\s*["']?v["']?\s*(#.*)?$""", re.MULTILINE
+)
+_LARGEST_YAML = 2**16
 _REFINER_WIDTH = 1280
 
 
@@ -52,10 +58,22 @@ def predicts_v(header: Header) -> bool:
     said = header.metadata.get("modelspec.prediction_type")
     if said is not None:
         return said.startswith("v")
-    if "v_pred" in header.tensors:
+    if "v_pred" in header.tensors or _yaml_says_v(header.path):
         return True
     biases = header.values(_V_MARK)
     return bool(biases) and statistics.pstdev(biases) > _V_SPREAD
+
+
+def _yaml_says_v(path: Path) -> bool:
+    """Whether a config file of the original code lies beside the file and says so.
+
+    Not parsed: one line of it is all that is wanted.
+    """
+    try:
+        with path.with_suffix(".yaml").open("rb") as file:
+            return bool(_YAML_V.search(file.read(_LARGEST_YAML)))
+    except (OSError, ValueError):
+        return False
 
 
 def find(
@@ -75,6 +93,7 @@ def find(
     channels = (header.shape(_IN) or (0, 0))[1]
     if channels not in extras:
         raise ModelError("unsupported", f"its UNet takes {channels} channels, which none here do.")
+    check_whole(header, CONFIGS / config, text)
     unet = read_json(CONFIGS / config / "unet" / "config.json")
     schedule: dict[str, Any] = {}
     if predicts_v(header):
@@ -151,6 +170,7 @@ _LOOKS = (
     ("clip_l", "a textual inversion for SDXL"),
     ("text_model.", "a text encoder"),
     ("encoder.block.", "a T5 text encoder"),
+    ("model_ema.", "the averaged weights (EMA) of a model without the model itself"),
     ("first_stage_model.", "a VAE"),
     ("decoder.", "a VAE"),
     ("ip_adapter.", "an IP-Adapter"),

@@ -107,9 +107,10 @@ def test_what_is_like_a_net_but_none_is_named(tensor: str, what: str, tmp_path: 
         find_net(path, "canny")
 
 
-def test_a_file_that_is_no_net_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_that_is_no_net_says_what_it_looks_like(tmp_path: Path) -> None:
     path = save_sparse(tmp_path / "canny.safetensors", {"first_stage_model.a": (3,)})
-    assert find_net(path, "canny") is None
+    with pytest.raises(ModelError, match="no ControlNet but looks like a VAE"):
+        find_net(path, "canny")
 
 
 def a_net(kinds: tuple[str, ...], union: int = 0, name: str = "net") -> Net:

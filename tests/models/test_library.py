@@ -169,9 +169,9 @@ def test_a_sibling_whose_name_begins_alike_is_outside(library, folder, made):
     assert [info.name for info in library.models()] == ["tiny"]
 
 
-def test_a_link_inside_the_models_folder_is_a_model(library, folder):
+def test_a_link_to_a_model_is_the_same_model_under_the_first_of_its_names(library, folder):
     (folder / "alias").symlink_to(folder / "tiny")
-    assert [info.name for info in library.models()] == ["alias", "tiny"]
+    assert [info.name for info in library.models()] == ["alias"]
 
 
 def test_a_link_to_itself_or_to_nothing_is_passed_over(library, folder):

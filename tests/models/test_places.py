@@ -55,8 +55,10 @@ def test_a_comfyui_is_read_from_its_root_its_models_folder_or_its_package(
     assert names(library) == ["anime/ink", "photo", "folder"]
     assert names(library, "lora") == ["wash"]
     assert names(library, "embedding") == ["bad"]
-    assert names(library, "controlnet") == ["lines"]
-    assert library.unusable() == ()
+    nets = library.snapshot().of_kind("controlnet")
+    assert [net.name for net in nets] == ["lines"]
+    # It is a weight file of no net at all.
+    assert [one.name for one in library.unusable()] == ["lines"]
     assert library.snapshot().places[0].label == "ComfyUI"
 
 
@@ -74,7 +76,8 @@ def test_an_a1111_is_read_with_what_lies_beside_its_models(tmp_path, shapes, sta
     assert names(library) == ["photo"]
     assert names(library, "lora") == ["ink/wash"]
     assert names(library, "embedding") == ["bad"]
-    assert sorted(names(library, "controlnet")) == ["depth", "lines"]
+    nets = library.snapshot().of_kind("controlnet")
+    assert sorted(net.name for net in nets) == ["depth", "lines"]
     assert library.snapshot().places[0].label == "A1111"
 
 
@@ -187,7 +190,8 @@ def test_links_lead_anywhere_in_the_folders_that_were_named_and_nowhere_else(tmp
     assert names(library) == names(library, "lora") == []
     assert "add the folder that they lie in" in library.unusable()[0].reason
     assert "outside the models folder" in library.snapshot().of_kind("lora")[0].reason
-    assert names(library_of(comfy, drive)) == ["photo", "photo (drive)"]
+    assert names(library_of(comfy, drive)) == ["photo"]
+    assert names(library_of(comfy, drive), "lora") == ["wash"]
 
 
 def test_pickles_of_every_kind_are_listed_with_the_way_out(tmp_path):
