@@ -69,7 +69,7 @@ def test_a_colour_bias_seen_around_the_hole_is_taken_back_inside() -> None:
 def test_of_a_great_difference_around_the_hole_only_a_biass_size_is_taken_back() -> None:
     truth, mask = picture(), rectangle(96, 96, HERE).astype(np.float32) / 255
     for shift in (0.5, -0.5):
-        matched = match_colour(truth + shift, truth, mask)
+        matched = match_colour(truth + shift, truth, mask, 8)
         taken = (truth + shift - matched)[HERE.y : HERE.bottom, HERE.x : HERE.right]
         np.testing.assert_allclose(taken, np.sign(shift) * 0.1, atol=1e-3)
 
