@@ -294,7 +294,7 @@ def test_a_unet_that_is_told_the_guidance_scale_takes_loras(folder: Path, tmp_pa
     library = Library([], starter=lcm)
     loaded = library.load("lcm", "cpu", torch.float32, lambda *_: None)
     inputs = (torch.randn(1, 4, 8, 8), 500, torch.randn(1, 5, 32), None, torch.randn(1, 8))
-    lora = load_lora(library.addons()[0], loaded)
+    lora = load_lora(library.snapshot().addons[0], loaded)
     with torch.no_grad():
         plain = loaded.unet(*inputs).sample
         with lora_applied(loaded, [(lora, 1.0, 1.0)]):
