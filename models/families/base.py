@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,8 @@ class Loaded:
     @cached_property
     def denoiser(self) -> Denoiser:
         """What sampling sees of it, by plain calls of its network."""
-        return self.family.make_denoiser(self, None)
+        # A copy, which shares the parts: a circle would keep them in memory until Python looks for it.
+        return self.family.make_denoiser(replace(self), None)
 
     @property
     def network(self) -> torch.nn.Module | None:

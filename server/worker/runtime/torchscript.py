@@ -45,6 +45,25 @@ def record(
     raise failed
 
 
+class _Recorded(torch.nn.Module):
+    """What is traced: ``run``, a function of tensors, with the ``net`` whose weights it reads.
+
+    Not made where it is used: a class lives in circles, and would keep the net in memory.
+    """
+
+    def __init__(self, net: torch.nn.Module, run: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.net, self._run = net, run
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Run it."""
+        return self._run(*tensors)
+
+    def forget(self) -> None:
+        """Let go of the net and of the function."""
+        del self.net, self._run
+
+
 def traced(
     net: torch.nn.Module,
     run: Callable[..., torch.Tensor],
@@ -52,22 +71,16 @@ def traced(
     using: Collection[str],
 ) -> Any:
     """Record ``run`` with those of SIMPLIFIED and PACKED that are in ``using``."""
-
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-            return run(*tensors)
-
+    flat = _Recorded(net, run).eval()
     with warnings.catch_warnings(), torch.no_grad(), packing(PACKED in using):
         # It tells of what depends on sizes, and that torch.export and torch.compile are preferred.
         # An exported graph is walked by Python: the starter's pass over a part of a picture took
         # 10.2 ms so, 7.0 replayed and 12.8 as it is. A compiler is what people who paint on a CPU
         # rarely have, and takes minutes.
         warnings.simplefilter("ignore")
-        made = torch.jit.freeze(torch.jit.trace(Flat().eval(), tensors, check_trace=False))
+        made = torch.jit.freeze(torch.jit.trace(flat, tensors, check_trace=False))
+    # torch keeps what it traced in a circle of its own; the recording does not need it.
+    flat.forget()
     if PACKED in using:
         lay_out(made.graph)
     if SIMPLIFIED in using:

@@ -102,6 +102,8 @@ class UNetLiveModel:
 
     def __init__(self, network: UNetNetwork, tools: LiveTools) -> None:
         self._network, self._tools = network, tools
+        # Says whose picture is kept, without a circle of references.
+        self._token = object()
         self._loaded, self._run, self._ends = network.loaded, network.run, network.ends
         self._denoiser = cast(UNetDenoiser, self._loaded.denoiser)
         self._factor = self._denoiser.latent.factor
@@ -127,7 +129,7 @@ class UNetLiveModel:
     @property
     def knows_parts(self) -> bool:
         """Whether it has painted a whole picture, and nothing else since with what it keeps that in."""
-        return self._memory is not None and self._memory.holder is self
+        return self._memory is not None and self._memory.holder is self._token
 
     def warming(self) -> tuple[int, int]:
         """Count (done, wanted) of the passes that are prepared beside painting."""
@@ -218,7 +220,7 @@ class UNetLiveModel:
         self._maps = maps
         self._around = self._around_of(cells)
         if self._memory is not None and cells == self._whole:
-            self._memory.holder = self
+            self._memory.holder = self._token
         return _at(self._clean, cells)
 
     @torch.no_grad()
