@@ -24,6 +24,7 @@ from velatura.models.places import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, Plac
 from velatura.models.snapshot import DEEP, Entry, Snapshot, Unusable, quote, stamp_at
 from velatura.models.weights import Digests
 from velatura.protocol.messages import ModelInfo
+from velatura.protocol.sentences import Sentence
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +132,8 @@ class Library:
                         raise ModelError("unsupported", _TOO_MANY)
                     entries[name] = self._read(name, item, unet, places, nets)
             except ModelError as error:
-                unusable.append(Unusable(name, item.path, f"Model {quote(name)}: {error.message}"))
+                reason = Sentence("Model {name}: {why}", name=quote(name), why=error.message)
+                unusable.append(Unusable(name, item.path, reason))
         unusable += [
             Unusable(item.name, item.path, f"ControlNet {quote(item.name)}: {item.reason}")
             for item in nets

@@ -176,14 +176,17 @@ class Snapshot:
         the reason where it lies there but cannot paint."""
         if name in self.entries:
             return self.entries[name]
-        for other in self.unusable:
-            if other.name == name:
-                raise ModelError("unsupported", other.reason, field="model")
+        if reason := self.why_unusable(name):
+            raise ModelError("unsupported", reason, field="model")
         names = ", ".join(list(self.entries)[:_MOST_NAMED]) or "none"
         sentence = Sentence(
             "There is no model {name}; there are: {names}.", name=quote(name), names=names
         )
         raise ModelError("unknown_model", sentence, field="model")
+
+    def why_unusable(self, name: str) -> str:
+        """Why what lies there as ``name`` cannot paint; empty where no such thing lies there."""
+        return next((other.reason for other in self.unusable if other.name == name), "")
 
     def of_kind(self, kind: str) -> tuple[Item, ...]:
         """Those of the ``items`` that are of one kind of places.py."""

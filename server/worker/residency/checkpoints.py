@@ -43,9 +43,12 @@ class CheckpointsInMemory:
         return self._detailed
 
     def info(self, seen: Snapshot, name: str) -> ModelInfo:
-        """Raises JobError (``unknown_model``)."""
+        """Raises JobError: ``unknown_model``, or ``unsupported`` with the reason where it lies there
+        but cannot paint."""
         models = {info.name: info for info in self.infos(seen)}
         if name not in models:
+            if reason := seen.why_unusable(name):
+                raise JobError("unsupported", reason, "model")
             names = ", ".join(models) or "none"
             sentence = Sentence("model must be one of: {names}.", names=names)
             raise JobError("unknown_model", sentence, "model")

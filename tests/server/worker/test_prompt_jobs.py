@@ -130,7 +130,8 @@ def test_a_prompt_seen_before_is_not_read_again(engine: Engine, monkeypatch) -> 
     request = ask(scenery(), prompt="a (blue:1.234) boat", negative="night")
     before = painted(engine, request)
     monkeypatch.setattr(
-        "velatura.server.worker.engine.embed", lambda *_, **__: pytest.fail("it was read again")
+        "velatura.server.worker.residency.loaded_model.embed",
+        lambda *_, **__: pytest.fail("it was read again"),
     )
     assert np.array_equal(painted(engine, request), before)
 
