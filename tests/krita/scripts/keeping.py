@@ -137,11 +137,17 @@ def keeps_under_a_mask():
 
 def changed_only_masked(doc, before, selected):
     """As changed_only_inside, for a layer whose own pixels reach further than its mask."""
-    yield kt.until(
-        lambda: kt.changed_outside(before, kt.projection_bytes(doc), paint.SIDE, selected) == 0,
-        5,
-        "calm",
-    )
+    counts = []
+
+    def settled():
+        counts.append(kt.changed_outside(before, kt.projection_bytes(doc), paint.SIDE, selected))
+        return counts[-1] == 0
+
+    try:
+        yield kt.until(settled, 5, "calm")
+    finally:
+        if counts[0]:
+            kt.say("pixels changed outside the selection, from read to read:", counts[:9])
     after = kt.projection_bytes(doc)
     assert after != before
     return after
