@@ -108,6 +108,11 @@ def does_everything_by_keys_in_canvas_only_mode():
         assert over_canvas()
         assert said.by("velatura_keep") == "Kept as a layer"
         yield kt.until(lambda: len(stack(doc)) == 2, 10, "the layer")
+        # After Keep none is looked at, until the painter goes to one.
+        assert not over_canvas()
+        assert said.by("velatura_discard").endswith("go to the next one.")
+        assert said.by("velatura_next").startswith("1 of 1: ")
+        yield kt.until(over_canvas, 5, "the other picture over the canvas")
         assert said.by("velatura_discard") == "Discarded"
         assert said.by("velatura_discard") == "No picture waits."
         assert strip.list.count() == 0
