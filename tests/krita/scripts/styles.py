@@ -64,12 +64,35 @@ def paints_in_a_style_that_was_just_written():
     kt.find("seed_lock").setChecked(False)
 
 
-# What tells a Stable Diffusion 1.5 in one file; it is listed by its header, never loaded here.
+# What tells a whole Stable Diffusion 1.5 in one file; it is listed by its header, never loaded here.
+UNET = "model.diffusion_model."
+TEXT = "cond_stage_model.transformer.text_model."
+VAE = "first_stage_model."
+ATTENTION = "1.transformer_blocks.0.attn2.to_k.weight"
+ATTENTIVE = {
+    "input_blocks": (1, 2, 4, 5, 7, 8),
+    "output_blocks": (3, 4, 5, 6, 7, 8, 9, 10, 11),
+}
+LAYERS = {"input_blocks": (1, 2, 4, 5, 7, 8, 10, 11), "output_blocks": range(12)}
 SHAPES = {
-    "model.diffusion_model.input_blocks.0.0.weight": [320, 4, 3, 3],
-    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": [320, 768],
-    "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
-    "cond_stage_model.transformer.text_model.final_layer_norm.bias": [768],
+    f"{UNET}input_blocks.0.0.weight": [320, 4, 3, 3],
+    f"{VAE}decoder.conv_in.weight": [512, 4, 3, 3],
+    f"{TEXT}final_layer_norm.bias": [768],
+    f"{UNET}middle_block.{ATTENTION}": [1, 768],
+    **{f"{UNET}{part}.{i}.{ATTENTION}": [1, 768] for part in ATTENTIVE for i in ATTENTIVE[part]},
+    **{f"{UNET}{part}.{i}.0.in_layers.0.weight": [1] for part in LAYERS for i in LAYERS[part]},
+    **{
+        name: [1]
+        for name in (
+            f"{TEXT}encoder.layers.11.mlp.fc2.weight",
+            f"{TEXT}embeddings.token_embedding.weight",
+            f"{TEXT}final_layer_norm.weight",
+            f"{VAE}encoder.conv_in.weight",
+            f"{VAE}decoder.conv_out.weight",
+            f"{VAE}quant_conv.weight",
+            f"{VAE}post_quant_conv.weight",
+        )
+    },
 }
 
 
