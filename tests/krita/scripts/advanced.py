@@ -50,7 +50,7 @@ def keeps_all_that_was_chosen_in_the_recipe():
     yield from pick("guide_layer_1", "(from the picture)")
     kt.type_text(kt.find("prompt"), "a red boat")
     yield from paint.add_words("glaze")
-    assert kt.find("prompt").toPlainText() == "a red boat glaze"
+    assert kt.find("prompt").toPlainText() == "a red boat embedding:glaze"
     kt.click(kt.find("press"))
     yield paint.layers(doc, 2)
     yield from paint.painted()
@@ -66,7 +66,7 @@ def keeps_all_that_was_chosen_in_the_recipe():
     assert len(used["passes"]) == 2, used["passes"]
     assert [(guide["kind"], guide["layer"]) for guide in asked["guides"]] == [("line", "derived")]
     assert [(one["kind"], one["derived"]) for one in used["controls"]] == [("line", True)]
-    assert asked["prompt"] == used["prompt"] == "a red boat glaze"
+    assert asked["prompt"] == used["prompt"] == "a red boat embedding:glaze"
     assert [(one["kind"], one["name"]) for one in used["addons"]] == [("embedding", "glaze")]
 
     kt.click(kt.find("guide_remove_1"))
