@@ -131,7 +131,7 @@ class LiveDesk(QtCore.QObject):
 
     def _pin(self, on: bool) -> None:
         view = active_view()
-        seen = None if view is None else view.visible()
+        seen = None if view is None or too_large() else view.visible()
         self._scope.pinned = (
             framed(seen, self._panel.live_options.choice.side) if on and seen is not None else None
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from krita import Krita
 
-from ..protocol.region import Rect, Size
+from ..protocol.region import Rect
 from .document import Document
 from .qt import Qt, QtCore, QtGui, QtWidgets, Signal
 
@@ -57,7 +57,7 @@ class View:
             return to_flake * self._handle.flakeToCanvasTransform() if possible else None
         scale = canvas.zoomLevel() * _POINTS_PER_INCH / document.resolution()
         return laid_out(
-            Size(document.width(), document.height()),
+            QtCore.QRectF(0, 0, document.width(), document.height()),
             scale,
             canvas.rotation(),
             canvas.mirror(),
@@ -83,17 +83,18 @@ class View:
 
 
 def laid_out(
-    size: Size, scale: float, degrees: float, mirrored: bool, scrolled: tuple[int, int]
+    canvas: QtCore.QRectF, scale: float, degrees: float, mirrored: bool, scrolled: tuple[int, int]
 ) -> QtGui.QTransform:
     """Mirror, then turn clockwise, then put where the scroll bars say.
 
-    scale: widget pixels per canvas pixel. scrolled: how far the widget's corner lies to the right of
-    and below the corner of the turned picture's bounds.
+    canvas: of any size, also of one that is too large to be painted on. scale: widget pixels per
+    canvas pixel. scrolled: how far the widget's corner lies to the right of and below the corner of
+    the turned picture's bounds.
     """
     turned = QtGui.QTransform()
     turned.rotate(degrees)
     turned = QtGui.QTransform.fromScale(-scale if mirrored else scale, scale) * turned
-    bounds = turned.mapRect(QtCore.QRectF(0, 0, size.width, size.height))
+    bounds = turned.mapRect(canvas)
     x, y = scrolled
     return turned * QtGui.QTransform.fromTranslate(-x - bounds.x(), -y - bounds.y())
 
