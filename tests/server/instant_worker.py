@@ -37,6 +37,19 @@ MODEL = m.ModelInfo(
 )
 
 
+def preview(request: m.Generate, step: int, side: int) -> Image:
+    """One colour where the region is selected, with the selection's alpha: a layer's own shape."""
+    selection = request.selection
+    if selection is None:
+        return Image(side, side, "rgba8", bytes((step, 0, 0, 255)) * side * side)
+    width, height, alpha = selection.width, selection.height, bytes(selection.data)
+    middles = [(2 * i + 1, 2 * side) for i in range(side)]
+    shape = (
+        alpha[y * height // of * width + x * width // of] for y, of in middles for x, _ in middles
+    )
+    return Image(side, side, "rgba8", b"".join(bytes((step, 0, 0, one)) for one in shape))
+
+
 def colour(seed: int) -> bytes:
     return bytes((seed % 256, seed // 256 % 256, 77, 255))
 
@@ -144,7 +157,7 @@ class InstantEngine:
                 )
             )
             if request.previews:
-                picture = Image(side, side, "rgba8", bytes((step, 0, 0, 255)) * side * side)
+                picture = preview(request, step, side)
                 emit(
                     m.Preview(
                         job=request.job,
