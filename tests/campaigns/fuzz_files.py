@@ -8,6 +8,7 @@ that were not touched must be listed, and the catalogue must be one that can be 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import struct
@@ -96,7 +97,7 @@ def mutate_json(value: Any, dice: random.Random) -> Any:
     """Put something else in the place of one node of a JSON value, or take a node away."""
     nodes = list(_nodes(value))
     if not nodes:
-        return dice.choice(_VALUES)
+        return _choose(dice)
     holder, key = dice.choice(nodes)
     kind = dice.randrange(4)
     if kind == 0:
@@ -104,8 +105,13 @@ def mutate_json(value: Any, dice: random.Random) -> Any:
     elif kind == 1 and isinstance(holder, dict):
         holder[dice.choice(("", "x" * 500, "a\0b", "\u202e", str(key) + "x"))] = holder.pop(key)
     else:
-        holder[key] = dice.choice(_VALUES)
+        holder[key] = _choose(dice)
     return value
+
+
+def _choose(dice: random.Random) -> Any:
+    """A value of its own: the next mutation may put something into it."""
+    return copy.deepcopy(dice.choice(_VALUES))
 
 
 def mutate(content: bytes, kind: Kind, dice: random.Random) -> bytes:
